@@ -1,0 +1,1 @@
+"""What runs a network: one module per runtime, chosen by `open_engine`."""

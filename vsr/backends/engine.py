@@ -1,0 +1,113 @@
+"""Engine: what runs a network on whole frames. One contract for CPU requests, GPU slots, live and batch."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from vsr.frame import Frame, Planes
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Receipt for one submitted frame; numbers count up from 0 in submission order."""
+
+    number: int
+
+
+class Engine(Protocol):
+    """Upscales frames of one format and size; not thread-safe: one thread submits and collects.
+
+    Results come back in submission order whatever order they complete in. `submit` takes the input frame over and
+    releases it once its samples are no longer read. The result's planes are `out` where the caller gave it (the caller
+    keeps owning that memory), otherwise a buffer of the engine's, returned by the result's `release()`.
+    """
+
+    @property
+    def capacity(self) -> int:
+        """How many frames may be in flight; one more `submit` raises RuntimeError."""
+
+    @property
+    def label(self) -> str:
+        """Backend, device and the precision that really runs, for the screen and the report."""
+
+    def submit(self, frame: Frame, out: Planes | None = None) -> Ticket: ...
+
+    def ready(self) -> list[Frame]:
+        """Finished results, oldest first, without blocking; stops at the first one unfinished."""
+
+    def wait(self, ticket: Ticket, timeout: float | None = None) -> Frame:
+        """The result of `ticket`, which must be the oldest not yet returned (else ValueError).
+
+        Raises TimeoutError after `timeout` seconds; the ticket stays valid.
+        """
+
+    def drain(self) -> list[Frame]:
+        """Waits for all that is in flight."""
+
+    def reset(self) -> None:
+        """Drops what is in flight, releasing its frames; the engine can be used again (seek, size change)."""
+
+    def close(self) -> None:
+        """`reset()`, then frees everything. Raises RuntimeError when a result was never released."""
+
+
+Handle = TypeVar("Handle")
+
+
+class InFlight(Generic[Handle]):
+    """The queue every engine needs: hands out tickets, gives results back in submission order.
+
+    Args:
+        capacity: how many handles may be in flight.
+        poll: whether a handle has finished, without blocking.
+        finish: blocks until a handle has finished, or `timeout` seconds; the result, or TimeoutError.
+    """
+
+    def __init__(
+        self, capacity: int, poll: Callable[[Handle], bool], finish: Callable[[Handle, float | None], Frame]
+    ) -> None:
+        self.capacity = capacity
+        self._poll, self._finish = poll, finish
+        self._handles: deque[tuple[Ticket, Handle]] = deque()
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def check_room(self) -> None:
+        """Raises RuntimeError when `capacity` are in flight."""
+        if len(self._handles) >= self.capacity:
+            raise RuntimeError(f"{self.capacity} frames are in flight already; collect a result before the next submit")
+
+    def push(self, handle: Handle) -> Ticket:
+        self.check_room()
+        ticket = Ticket(self._next)
+        self._next += 1
+        self._handles.append((ticket, handle))
+        return ticket
+
+    def ready(self) -> list[Frame]:
+        results = []
+        while self._handles and self._poll(self._handles[0][1]):
+            results.append(self._pop(None))
+        return results
+
+    def wait(self, ticket: Ticket, timeout: float | None) -> Frame:
+        if not self._handles or self._handles[0][0] != ticket:
+            oldest = self._handles[0][0] if self._handles else None
+            raise ValueError(f"{ticket} is not the oldest in flight ({oldest}); results come in submission order")
+        return self._pop(timeout)
+
+    def drain(self) -> list[Frame]:
+        results = []
+        while self._handles:
+            results.append(self._pop(None))
+        return results
+
+    def _pop(self, timeout: float | None) -> Frame:
+        result = self._finish(self._handles[0][1], timeout)
+        self._handles.popleft()
+        return result

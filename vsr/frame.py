@@ -1,0 +1,243 @@
+"""Frame: one decoded or upscaled picture, planar, with its time and its track's facts.
+
+A frame is checked when it is made and never changes. Its planes belong to it until `release()`; whoever wants to keep
+samples longer copies them. Buffers come from a `FramePool`, which counts what is out: a frame released twice, or never,
+is an error that tests see.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Planes = tuple[Plane, ...]
+Chroma = Literal["grey", "420", "422", "444"]
+ChromaLocation = Literal["unspecified", "left", "center", "topleft", "top", "bottomleft", "bottom"]
+
+PLANE_ALIGNMENT = 256  # bytes; what CUDA's and AVX-512's fastest copies ask for
+SUBSAMPLING: Mapping[Chroma, tuple[int, int]] = MappingProxyType({"420": (2, 2), "422": (2, 1), "444": (1, 1)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanarFormat:
+    """Sample layout: planar Y, U, V of one bit depth, or a single plane of grey.
+
+    Args:
+        chroma: "420", "422", "444" or "grey" (no chroma planes).
+        depth: bits per sample, 8 to 16; above 8 a sample is a little-endian uint16 with the value in its low bits.
+    """
+
+    chroma: Chroma = "420"
+    depth: int = 8
+
+    def __post_init__(self) -> None:
+        if self.chroma not in ("grey", "420", "422", "444") or not 8 <= self.depth <= 16:
+            raise ValueError(f"no planar format {self.chroma} of {self.depth} bits (grey, 420, 422, 444; 8 to 16 bits)")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.uint8 if self.depth == 8 else np.uint16)
+
+    @property
+    def white(self) -> int:
+        """The largest code value, 2^depth - 1."""
+        return (1 << self.depth) - 1
+
+    @property
+    def pix_fmt(self) -> str:
+        """FFmpeg's name, e.g. `yuv420p10le`."""
+        name = "gray" if self.chroma == "grey" else f"yuv{self.chroma}p"
+        return name if self.depth == 8 else f"{name}{self.depth}le"
+
+    @classmethod
+    def of(cls, pix_fmt: str) -> PlanarFormat | None:
+        """The format FFmpeg calls `pix_fmt`; None when that is not planar YUV or grey. `yuvj` names map to `yuv`."""
+        return _BY_NAME.get(pix_fmt.replace("yuvj", "yuv"))
+
+    def shapes(self, width: int, height: int) -> tuple[tuple[int, int], ...]:
+        """(rows, columns) of each plane; chroma of odd sizes is rounded up, as in FFmpeg."""
+        if self.chroma == "grey":
+            return ((height, width),)
+        across, down = SUBSAMPLING[self.chroma]
+        small = (-(-height // down), -(-width // across))
+        return ((height, width), small, small)
+
+    def nbytes(self, width: int, height: int) -> int:
+        """Bytes of one dense buffer that holds every plane at a 256-byte offset."""
+        return sum(_aligned(rows * columns * self.dtype.itemsize) for rows, columns in self.shapes(width, height))
+
+    def views(self, buffer: npt.NDArray[np.uint8], width: int, height: int) -> Planes:
+        """The planes inside a dense `buffer` of `nbytes(width, height)` bytes."""
+        planes, offset = [], 0
+        for rows, columns in self.shapes(width, height):
+            size = rows * columns * self.dtype.itemsize
+            planes.append(buffer[offset : offset + size].view(self.dtype).reshape(rows, columns))
+            offset += _aligned(size)
+        return tuple(planes)
+
+
+_CHROMAS: tuple[Chroma, ...] = ("grey", "420", "422", "444")
+_BY_NAME = {f.pix_fmt: f for f in (PlanarFormat(chroma=c, depth=d) for c in _CHROMAS for d in range(8, 17))}
+
+
+def _aligned(size: int) -> int:
+    return -(-size // PLANE_ALIGNMENT) * PLANE_ALIGNMENT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colour:
+    """Colour tags as code points of ITU-T H.273; 2 = unspecified. They are carried, never converted.
+
+    Args:
+        range: 0 unspecified, 1 limited ("studio"), 2 full; FFmpeg's AVCOL_RANGE.
+        primaries, transfer, matrix: H.273 sections 8.1, 8.2, 8.3.
+        chroma_location: where a chroma sample sits among its luma samples; "unspecified" is treated as left (H.273 8.7).
+    """
+
+    range: int = 0
+    primaries: int = 2
+    transfer: int = 2
+    matrix: int = 2
+    chroma_location: ChromaLocation = "unspecified"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackFacts:
+    """What holds for every frame of a track.
+
+    Args:
+        colour: tags.
+        aspect: sample aspect ratio, width over height; 1 when unknown.
+        display_matrix: nine integers of ISO/IEC 14496-12 8.2.2 (16.16 and 2.30 fixed point), or None for upright.
+    """
+
+    colour: Colour = field(default_factory=Colour)
+    aspect: Fraction = Fraction(1)
+    display_matrix: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.aspect <= 0:
+            raise ValueError(f"sample aspect ratio {self.aspect} must be above 0 (1 when unknown)")
+        if self.display_matrix is not None and len(self.display_matrix) != 9:
+            raise ValueError(f"a display matrix has 9 numbers, not {len(self.display_matrix)}")
+
+
+class Lease:
+    """The right to use one buffer until `release()`; a second release raises RuntimeError."""
+
+    def __init__(self, pool: FramePool, buffer: npt.NDArray[np.uint8]) -> None:
+        self._pool: FramePool | None = pool
+        self._buffer = buffer
+
+    def release(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is None:
+            raise RuntimeError("frame released twice")
+        pool._give_back(self._buffer)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frame:
+    """One picture.
+
+    Args:
+        format: sample layout.
+        width, height: of the luma plane, in samples.
+        planes: Y, U, V (or grey) as (rows, columns) arrays of `format.dtype`; rows dense (C order).
+        pts: presentation time in ticks of `time_base`.
+        duration: in ticks; 0 when unknown.
+        time_base: seconds per tick.
+        index: position among the track's presented frames, from 0.
+        key, corrupt, interlaced: as the decoder said.
+        side_data: FFmpeg's side data by type name, raw bytes.
+        facts: what holds for the whole track.
+        lease: the buffer's lease, or None when the planes belong to someone else.
+
+    Raises:
+        ValueError: planes that don't fit format, width and height.
+    """
+
+    format: PlanarFormat
+    width: int
+    height: int
+    planes: Planes
+    pts: int = 0
+    duration: int = 0
+    time_base: Fraction = Fraction(1, 1000)
+    index: int = 0
+    key: bool = False
+    corrupt: bool = False
+    interlaced: bool = False
+    side_data: Mapping[str, bytes] = field(default_factory=dict)
+    facts: TrackFacts = field(default_factory=TrackFacts)
+    lease: Lease | None = None
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"frame size {self.width}x{self.height} must be at least 1x1")
+        expected = self.format.shapes(self.width, self.height)
+        given = tuple(plane.shape for plane in self.planes)
+        if given != expected:
+            raise ValueError(f"{self.format.pix_fmt} {self.width}x{self.height} needs planes {expected}, not {given}")
+        for plane in self.planes:
+            if plane.dtype != self.format.dtype or not plane.flags.c_contiguous:
+                raise ValueError(f"{self.format.pix_fmt} needs dense {self.format.dtype} planes, not {plane.dtype}")
+
+    def release(self) -> None:
+        """Gives the buffer back; the planes must not be read afterwards. Raises RuntimeError the second time."""
+        if self.lease is not None:
+            self.lease.release()
+
+    def like(self, *, format: PlanarFormat, width: int, height: int, planes: Planes, lease: Lease | None) -> Self:
+        """Another picture at this frame's time: new samples, everything else carried over."""
+        return replace(self, format=format, width=width, height=height, planes=planes, lease=lease)
+
+
+class FramePool:
+    """Reusable dense buffers for frames of one format and size; any thread may take and release.
+
+    The pool never blocks: what bounds the number of buffers is the depth of the queues that hold frames.
+    """
+
+    def __init__(self, format: PlanarFormat, width: int, height: int) -> None:
+        self.format, self.width, self.height = format, width, height
+        self._free: list[npt.NDArray[np.uint8]] = []
+        self._lock = threading.Lock()
+        self.leased = 0
+
+    def take(self) -> tuple[Planes, Lease]:
+        """Planes of undefined content, and the lease to put into the frame that carries them."""
+        with self._lock:
+            buffer = self._free.pop() if self._free else None
+            self.leased += 1
+        if buffer is None:
+            buffer = _aligned_buffer(self.format.nbytes(self.width, self.height))
+        return self.format.views(buffer, self.width, self.height), Lease(self, buffer)
+
+    def fits(self, format: PlanarFormat, width: int, height: int) -> bool:
+        return (self.format, self.width, self.height) == (format, width, height)
+
+    def close(self) -> None:
+        """Frees the buffers. Raises RuntimeError when a frame is still out: somebody forgot `release()`."""
+        self._free.clear()
+        if self.leased:
+            raise RuntimeError(f"{self.leased} frames of {self.width}x{self.height} were never released")
+
+    def _give_back(self, buffer: npt.NDArray[np.uint8]) -> None:
+        with self._lock:
+            self.leased -= 1
+            self._free.append(buffer)
+
+
+def _aligned_buffer(size: int) -> npt.NDArray[np.uint8]:
+    raw = np.empty(size + PLANE_ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % PLANE_ALIGNMENT
+    return raw[start : start + size]

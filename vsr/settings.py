@@ -1,0 +1,77 @@
+"""What the user asked for, as frozen dataclasses. `Job` is what will be done; only `probe()` turns one into the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from vsr.errors import UsageError
+
+Backend = Literal["auto", "openvino", "pytorch"]
+Precision = Literal["auto", "int8", "bf16", "float32"]
+Sink = Literal["null", "md5", "y4m"]
+BACKENDS: tuple[Backend, ...] = ("auto", "openvino", "pytorch")
+PRECISIONS: tuple[Precision, ...] = ("auto", "int8", "bf16", "float32")
+SINKS: tuple[Sink, ...] = ("null", "md5", "y4m")
+SCALES = (2, 3, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """Which network runs, and how."""
+
+    scale: int = 2  # whole factor of the network: 2, 3 or 4
+    network: str = "auto"  # a name of vsr.networks.NETWORKS; auto: m4c16
+    model: Path | None = None  # the user's own luma ONNX instead of a network that ships
+    backend: Backend = "auto"  # auto: openvino
+    precision: Precision = "auto"  # auto: int8 for 8-bit input where the processor has it, else bf16, else float32
+    threads: int = 0  # CPU threads of the network; 0: one per core
+    memory: int = 0  # bytes the engine may take, above which frames are tiled; 0: half of what is free
+
+    def validate(self) -> None:
+        """Raises UsageError for what can't be meant."""
+        if self.scale not in SCALES:
+            raise UsageError(f"scale {self.scale}: networks exist for {', '.join(map(str, SCALES))}")
+        if self.threads < 0 or self.memory < 0:
+            raise UsageError("threads and memory must not be negative (0 chooses)")
+        if self.model is not None and self.network != "auto":
+            raise UsageError("give either --network or --model, not both")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeSettings:
+    """How the result is coded; None chooses by container and source."""
+
+    codec: str | None = None  # FFmpeg encoder name; default libx264, or what the container and depth ask for
+    crf: float | None = None  # constant rate factor; default 18 for libx264
+    preset: str | None = None  # default veryfast for libx264
+    pix_fmt: str | None = None  # FFmpeg name; default: the source's chroma and depth
+    options: Mapping[str, str] = field(default_factory=dict)  # further encoder options, -x key=value
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """One `vsr-run`, one `vsr.upscale`."""
+
+    input: str  # path, or "-" for y4m on standard input
+    output: str  # path, or "-" for y4m on standard output; ignored by sinks null and md5
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    encode: EncodeSettings = field(default_factory=EncodeSettings)
+    size: tuple[int, int] | None = None  # width, height of the output: network at the next whole scale, then swscale
+    height: int | None = None  # the same by height; width keeps the picture's shape
+    sink: Sink | None = None  # instead of a file
+    start: float = 0.0  # seconds from the first frame
+    duration: float | None = None  # seconds; None: to the end
+    overwrite: bool = False
+
+    def validate(self) -> None:
+        """Raises UsageError for options that contradict each other."""
+        self.engine.validate()
+        if self.size is not None and self.height is not None:
+            raise UsageError("give either --size or --height, not both")
+        if self.size is not None and min(self.size) < 1 or self.height is not None and self.height < 1:
+            raise UsageError("output width and height must be at least 1")
+        if self.start < 0 or self.duration is not None and self.duration <= 0:
+            raise UsageError("--start must not be negative and --duration must be above 0 seconds")
