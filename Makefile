@@ -1,0 +1,41 @@
+# make setup lint test bench demo: all a newcomer has to learn. VENV and PYTHON may be set: make test VENV=/tmp/v PYTHON=python3.13
+
+PYTHON = python3
+VENV = .venv
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+METADATA = pyproject.toml setup.py constraints.txt
+
+.PHONY: setup lint test bench demo clean
+
+setup: $(VENV)/.dev
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: setup
+	$(BIN)/python -m pytest $(PYTEST)
+
+bench: setup
+	$(BIN)/python benchmarks/run.py
+
+# Only what running needs: no torch, nothing for development.
+demo: $(VENV)/.run
+	$(BIN)/vsr-run demo/demo.mp4 demo-out/demo_x2.mp4 --scale 2 --overwrite
+	$(BIN)/python demo/compare.py demo-out/demo_x2.mp4 demo-out/side_by_side.png
+
+clean:
+	rm -rf $(VENV) build dist demo-out vsr.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(METADATA) | $(BIN)/python
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.dev: $(METADATA) | $(BIN)/python
+	$(INSTALL) -e ".[dev]"
+	touch $@ $(VENV)/.run
