@@ -1,0 +1,110 @@
+"""MxCy: plain 3x3 networks of x body layers and y channels, trained over-parameterised and collapsed exactly.
+
+The family is that of ECBSR (Zhang et al., ACM MM 2021, section 3): 3x3 convolutions and ReLU on luma, the input
+repeated scale^2 times added before depth-to-space. The parameterisation used while training is the sum of that paper's
+branches (section 3.2: 3x3, expand-and-squeeze, Sobel, Laplacian) and the identity of SESR (Bhardwaj et al., MLSys 2022,
+section 3.1), summed in weight space at every step, so that a step costs what the plain network costs.
+"""
+
+from copy import deepcopy
+from typing import Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+EXPANSION = 32  # channels inside the 1x1 -> 3x3 -> 1x1 branch
+_EDGES = torch.tensor(
+    [
+        [[1, 0, -1], [2, 0, -2], [1, 0, -1]],
+        [[1, 2, 1], [0, 0, 0], [-1, -2, -1]],
+        [[0, 1, 0], [1, -4, 1], [0, 1, 0]],
+    ],
+    dtype=torch.float32,
+)  # Sobel x, Sobel y, Laplacian
+
+
+class CollapsibleConv2d(nn.Module):
+    """A valid 3x3 convolution whose weight is a sum of branches; `weight` is the one plain kernel."""
+
+    edges: Tensor
+    identity: Tensor
+
+    def __init__(self, inputs: int, outputs: int, *, gain: float = 1.0) -> None:
+        super().__init__()
+        deviation = gain * (2 / (9 * inputs)) ** 0.5
+        self.direct = nn.Parameter(torch.randn(outputs, inputs, 3, 3) * deviation * 0.5)
+        self.expand = nn.Parameter(torch.randn(EXPANSION, inputs) / inputs**0.5)
+        self.spatial = nn.Parameter(torch.randn(EXPANSION, EXPANSION, 3, 3) / (9 * EXPANSION) ** 0.5)
+        self.squeeze = nn.Parameter(torch.randn(outputs, EXPANSION) * gain * 0.5 / EXPANSION**0.5)
+        self.edge = nn.Parameter(torch.randn(3, outputs, inputs) * deviation * 0.1)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("edges", _EDGES.clone(), persistent=False)
+        identity = torch.zeros(outputs, inputs, 3, 3)
+        if inputs == outputs:
+            identity[:, :, 1, 1] = torch.eye(inputs)
+        self.register_buffer("identity", identity, persistent=False)
+
+    @property
+    def weight(self) -> Tensor:
+        """The plain kernel (outputs, inputs, 3, 3), differentiable."""
+        inner = torch.tensordot(self.squeeze, self.spatial, dims=1)
+        expanded = torch.einsum("oehw,ei->oihw", inner, self.expand)
+        edges = torch.einsum("koi,khw->oihw", self.edge, self.edges)
+        return self.direct + expanded + edges + self.identity
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.weight, self.bias)
+
+    def plain(self) -> nn.Conv2d:
+        """The same function as one `Conv2d`."""
+        weight = self.weight.detach()
+        convolution = nn.Conv2d(weight.shape[1], weight.shape[0], 3)
+        convolution.weight.data.copy_(weight)
+        cast(nn.Parameter, convolution.bias).data.copy_(self.bias.detach())
+        return convolution
+
+
+class MxCy(nn.Module):
+    """(N, 1, H + 2r, W + 2r) float32 luma 0..1, edge-padded by r = body + 2 -> (N, 1, scale H, scale W), unclipped."""
+
+    def __init__(self, body: int, channels: int, scale: int) -> None:
+        super().__init__()
+        self.radius = body + 2
+        self.scale = scale
+        widths = [1, *[channels] * (body + 1), scale**2]
+        self.convolutions = nn.ModuleList(nn.Conv2d(i, o, 3) for i, o in zip(widths, widths[1:], strict=False))
+
+    @property
+    def last(self) -> str:
+        """Prefix of the last layer's names: what another scale can't take over."""
+        return f"convolutions.{len(self.convolutions) - 1}."
+
+    def expanded(self) -> Self:
+        """A fresh over-parameterised network of the same shape, to be trained; it starts as pixel repeat."""
+        model = deepcopy(self)
+        for index, layer in enumerate(self.convolutions):
+            plain = cast(nn.Conv2d, layer)
+            last = index == len(self.convolutions) - 1
+            model.convolutions[index] = CollapsibleConv2d(
+                plain.in_channels, plain.out_channels, gain=0.01 if last else 1.0
+            )
+        return model
+
+    def collapsed(self) -> Self:
+        """The same function with one plain convolution per layer."""
+        model = deepcopy(self)
+        for index, layer in enumerate(self.convolutions):
+            if isinstance(layer, CollapsibleConv2d):
+                model.convolutions[index] = layer.plain()
+        return model
+
+    def forward(self, x: Tensor) -> Tensor:
+        r = self.radius
+        luma = x[:, :, r:-r, r:-r]
+        first, *middle, last = self.convolutions
+        x = functional.conv2d(x * 255, first.weight / 255, first.bias)  # 8-bit codes are exact in bfloat16, 0..1 not
+        for convolution in middle:
+            x = convolution(functional.relu(x, inplace=True))
+        x = last(functional.relu(x, inplace=True))
+        return functional.pixel_shuffle(x.float() + luma, self.scale)

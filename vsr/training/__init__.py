@@ -1,0 +1,1 @@
+"""Training, quantisation, export and evaluation of the luma networks. Needs the `train` extra."""

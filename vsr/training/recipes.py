@@ -1,0 +1,71 @@
+"""How each shipped model was trained: one frozen record per network and scale."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Loss = Literal["l1", "l2"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A run of optimiser steps; the rate rises over `warmup` steps, then falls to 0 along a cosine."""
+
+    steps: int
+    rate: float  # peak learning rate of Adam
+    warmup: int = 0
+    loss: Loss = "l1"
+    batch: int = 16
+    patch: int = 48  # low-resolution pixels per side, context not counted
+    bfloat16: bool = True  # convolutions only; skip addition and loss are float32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides the weights, besides the pictures."""
+
+    network: str
+    scale: int
+    stages: tuple[Stage, ...]
+    quantisation: tuple[Stage, ...]  # after the float weights are done
+    start: str | None = None  # recipe whose float weights the body starts from; the last layer is new
+    average: float = 0.999  # decay of the moving average of the weights
+    seed: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.network}_x{self.scale}"
+
+
+def _finish(steps: int) -> Stage:
+    return Stage(steps=steps, rate=1e-4, loss="l2", patch=64, bfloat16=False)
+
+
+def _quantisation(steps: int) -> tuple[Stage, ...]:
+    return (Stage(steps=steps, rate=2e-4, warmup=50, loss="l2", patch=48, bfloat16=False),)
+
+
+def _scratch(network: str, *, steps: int, finish: int) -> Recipe:
+    stages = (Stage(steps=steps, rate=2e-3, warmup=200), _finish(finish))
+    return Recipe(network=network, scale=2, stages=stages, quantisation=_quantisation(3_000))
+
+
+def _transferred(network: str, scale: int, *, steps: int, finish: int) -> Recipe:
+    stages = (Stage(steps=steps, rate=2e-3, warmup=200), _finish(finish))
+    return Recipe(network=network, scale=scale, stages=stages, quantisation=_quantisation(2_000), start=f"{network}_x2")
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        recipe.name: recipe
+        for recipe in (
+            _scratch("m4c16", steps=40_000, finish=2_500),
+            _scratch("m4c8", steps=50_000, finish=2_500),
+            _transferred("m4c16", 3, steps=14_000, finish=1_000),
+            _transferred("m4c16", 4, steps=14_000, finish=1_000),
+            _transferred("m4c8", 3, steps=16_000, finish=1_000),
+            _transferred("m4c8", 4, steps=16_000, finish=1_000),
+        )
+    }
+)

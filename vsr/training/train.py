@@ -1,0 +1,176 @@
+"""The training loop: one function of (model, pictures, stages, seed), resumable to the same bits on one thread."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from vsr.metrics import psnr, to_uint8
+from vsr.networks import build
+from vsr.networks.mxcy import MxCy
+from vsr.training.data import Dataset, Pair, Plane, load
+from vsr.training.recipes import Recipe, Stage
+
+Model = TypeVar("Model", bound=nn.Module)
+
+CHECKPOINT_EVERY = 1_000
+REPORT_EVERY = 2_500
+VALIDATION_SIDE = 192  # low-resolution pixels of the centre piece a held-out picture is judged by
+
+
+def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, log: Callable[[str], None] = print) -> MxCy:
+    """The float network of `recipe`, over-parameterised; its weights are kept in `out`/NAME.pt.
+
+    `out` also holds the decoded pictures and the checkpoint. A recipe that starts from another needs that one's
+    weights in `out` first.
+    """
+    model = start(recipe, out)
+    dataset = load(data, out / f"x{recipe.scale}.npz", scale=recipe.scale, radius=model.radius)
+    trained = fit(
+        model,
+        dataset,
+        recipe.stages,
+        seed=recipe.seed,
+        average=recipe.average,
+        checkpoint=out / f"{recipe.name}.checkpoint.pt",
+        resume=resume,
+        log=log,
+    )
+    torch.save(trained.state_dict(), out / f"{recipe.name}.pt")
+    return trained
+
+
+def start(recipe: Recipe, out: Path) -> MxCy:
+    """The network before its first step: new, or with the body of the recipe it starts from."""
+    torch.manual_seed(recipe.seed)
+    model = over_parameterised(recipe)
+    if recipe.start is not None:
+        state = torch.load(out / f"{recipe.start}.pt", weights_only=True)
+        body = {name: tensor for name, tensor in state.items() if not name.startswith(model.last)}
+        model.load_state_dict(body, strict=False)
+    return model
+
+
+def load_trained(recipe: Recipe, out: Path) -> MxCy:
+    """The network `train` left in `out`, over-parameterised."""
+    model = over_parameterised(recipe)
+    model.load_state_dict(torch.load(out / f"{recipe.name}.pt", weights_only=True))
+    return model
+
+
+def over_parameterised(recipe: Recipe) -> MxCy:
+    model = build(recipe.network, recipe.scale)
+    if not isinstance(model, MxCy):
+        raise ValueError(f"{recipe.network}: only the MxCy networks have a training recipe so far")
+    return model.expanded()
+
+
+def fit(
+    model: Model,
+    dataset: Dataset,
+    stages: tuple[Stage, ...],
+    *,
+    seed: int,
+    average: float,
+    checkpoint: Path,
+    resume: bool = False,
+    log: Callable[[str], None] = print,
+) -> Model:
+    """Train through all stages and return the moving average of the weights.
+
+    Batches depend on seed and step alone, so a run resumed from `checkpoint` equals an unbroken one.
+    """
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average))
+    optimiser = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99), fused=True)
+    step = _load(checkpoint, model, ema, optimiser) if resume and checkpoint.exists() else 0
+    total = sum(stage.steps for stage in stages)
+    while step < total:
+        loss = _step(model, optimiser, dataset, stages, step, seed)
+        ema.update_parameters(model)
+        step += 1
+        if step % REPORT_EVERY == 0 or step == total:
+            log(f"step {step} loss {255 * loss:.4f} holdout {validate(ema.module, dataset):.3f} dB")
+        if step % CHECKPOINT_EVERY == 0 or step == total:
+            _save(checkpoint, step, model, ema, optimiser)
+    return cast(Model, ema.module)
+
+
+def validate(model: nn.Module, dataset: Dataset) -> float:
+    """Mean PSNR over the centre pieces of the held-out pictures."""
+    scores = [_score(model, pair, dataset) for pair in dataset.holdout]
+    return sum(scores) / len(scores)
+
+
+def as_input(planes: Plane) -> Tensor:
+    """(N, 1, H, W) 8-bit planes as float32 0..1, channels last."""
+    return (torch.from_numpy(planes).float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def rate_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, float]:
+    """The stage `step` (from 0) falls in, and its learning rate."""
+    for stage in stages:
+        if step < stage.steps:
+            break
+        step -= stage.steps
+    warm = min(1.0, (step + 1) / (stage.warmup + 1))
+    done = max(0.0, (step - stage.warmup) / max(1, stage.steps - stage.warmup))
+    return stage, stage.rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _step(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    dataset: Dataset,
+    stages: tuple[Stage, ...],
+    step: int,
+    seed: int,
+) -> float:
+    stage, rate = rate_at(stages, step)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    low, high = dataset.batch(step, seed=seed, size=stage.batch, patch=stage.patch)
+    with torch.autocast("cpu", torch.bfloat16, enabled=stage.bfloat16):
+        result = model(as_input(low))
+    distance = functional.l1_loss if stage.loss == "l1" else functional.mse_loss
+    loss = distance(result, as_input(high))
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def _score(model: nn.Module, pair: Pair, dataset: Dataset) -> float:
+    radius, scale = dataset.radius, dataset.scale
+    height, width = (min(VALIDATION_SIDE, side - 2 * radius) for side in pair.low.shape)
+    y, x = ((s - 2 * radius - side) // 2 for s, side in zip(pair.low.shape, (height, width), strict=True))
+    low = pair.low[y : y + height + 2 * radius, x : x + width + 2 * radius]
+    high = pair.high[scale * y : scale * (y + height), scale * x : scale * (x + width)]
+    result = model(as_input(low[None, None]))[0, 0]
+    return psnr(to_uint8(255 * result.numpy()), high, border=scale)
+
+
+def _save(path: Path, step: int, model: nn.Module, ema: AveragedModel, optimiser: torch.optim.Optimizer) -> None:
+    state = {
+        "step": step,
+        "model": model.state_dict(),
+        "ema": ema.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    }
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def _load(path: Path, model: nn.Module, ema: AveragedModel, optimiser: torch.optim.Optimizer) -> int:
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    ema.load_state_dict(state["ema"])
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"])
