@@ -1,1 +1,1 @@
-"""The luma models that ship with vsr, one ONNX file per network, scale and precision; `manifest.json` describes them."""
+"""The luma models that ship with vsr, one ONNX file per network, scale and precision, and `manifest.json`."""

@@ -32,7 +32,7 @@ def imresize(plane: NDArray[np.generic], factor: float) -> NDArray[np.float64]:
 
 def to_uint8(plane: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Rounded half up and clipped to 0..255."""
-    return np.clip(np.floor(plane + 0.5), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.floor(plane + 0.5), 0, 255), np.uint8)
 
 
 def psnr(a: NDArray[np.generic], b: NDArray[np.generic], *, border: int = 0) -> float:

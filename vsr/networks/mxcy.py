@@ -7,6 +7,7 @@ section 3.1), summed in weight space at every step, so that a step costs what th
 """
 
 from copy import deepcopy
+from itertools import pairwise
 from typing import Self, cast
 
 import torch
@@ -32,6 +33,7 @@ class CollapsibleConv2d(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, gain: float = 1.0) -> None:
         super().__init__()
+        self.in_channels, self.out_channels = inputs, outputs
         deviation = gain * (2 / (9 * inputs)) ** 0.5
         self.direct = nn.Parameter(torch.randn(outputs, inputs, 3, 3) * deviation * 0.5)
         self.expand = nn.Parameter(torch.randn(EXPANSION, inputs) / inputs**0.5)
@@ -65,6 +67,9 @@ class CollapsibleConv2d(nn.Module):
         return convolution
 
 
+Convolution = nn.Conv2d | CollapsibleConv2d
+
+
 class MxCy(nn.Module):
     """(N, 1, H + 2r, W + 2r) float32 luma 0..1, edge-padded by r = body + 2 -> (N, 1, scale H, scale W), unclipped."""
 
@@ -73,36 +78,38 @@ class MxCy(nn.Module):
         self.radius = body + 2
         self.scale = scale
         widths = [1, *[channels] * (body + 1), scale**2]
-        self.convolutions = nn.ModuleList(nn.Conv2d(i, o, 3) for i, o in zip(widths, widths[1:], strict=False))
+        self.convolutions = nn.ModuleList(nn.Conv2d(i, o, 3) for i, o in pairwise(widths))
 
     @property
     def last(self) -> str:
         """Prefix of the last layer's names: what another scale can't take over."""
         return f"convolutions.{len(self.convolutions) - 1}."
 
+    @property
+    def layers(self) -> list[Convolution]:
+        """The convolutions in order."""
+        return cast(list[Convolution], list(self.convolutions))
+
     def expanded(self) -> Self:
         """A fresh over-parameterised network of the same shape, to be trained; it starts as pixel repeat."""
         model = deepcopy(self)
-        for index, layer in enumerate(self.convolutions):
-            plain = cast(nn.Conv2d, layer)
-            last = index == len(self.convolutions) - 1
-            model.convolutions[index] = CollapsibleConv2d(
-                plain.in_channels, plain.out_channels, gain=0.01 if last else 1.0
-            )
+        *inner, last = self.layers
+        convolutions = [CollapsibleConv2d(layer.in_channels, layer.out_channels) for layer in inner]
+        convolutions.append(CollapsibleConv2d(last.in_channels, last.out_channels, gain=0.01))
+        model.convolutions = nn.ModuleList(convolutions)
         return model
 
     def collapsed(self) -> Self:
         """The same function with one plain convolution per layer."""
         model = deepcopy(self)
-        for index, layer in enumerate(self.convolutions):
-            if isinstance(layer, CollapsibleConv2d):
-                model.convolutions[index] = layer.plain()
+        plain = [layer.plain() if isinstance(layer, CollapsibleConv2d) else deepcopy(layer) for layer in self.layers]
+        model.convolutions = nn.ModuleList(plain)
         return model
 
     def forward(self, x: Tensor) -> Tensor:
         r = self.radius
         luma = x[:, :, r:-r, r:-r]
-        first, *middle, last = self.convolutions
+        first, *middle, last = self.layers
         x = functional.conv2d(x * 255, first.weight / 255, first.bias)  # 8-bit codes are exact in bfloat16, 0..1 not
         for convolution in middle:
             x = convolution(functional.relu(x, inplace=True))

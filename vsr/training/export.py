@@ -9,11 +9,13 @@ white: 1 for float32, 255 for int8.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
 
 from vsr.networks.mxcy import MxCy
 
@@ -30,6 +32,10 @@ class Kernel:
     weight: Array
     bias: Array
 
+    @property
+    def taps(self) -> int:
+        return int(self.weight.shape[-1])
+
 
 class Graph:
     """Nodes and initialisers in the order they are added; every method returns the name of its result."""
@@ -42,7 +48,7 @@ class Graph:
         self.initialisers.append(numpy_helper.from_array(value, name))
         return name
 
-    def add(self, operator: str, *inputs: str, name: str, **attributes: object) -> str:
+    def add(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
         return name
 
@@ -51,11 +57,10 @@ class Graph:
         pads = self.constant("pads", np.array([0, 0, radius, radius] * 2, np.int64))
         return self.add("Pad", "luma", pads, name="padded", mode="edge")
 
-    def convolution(self, x: str, weight: str, bias: Array, *, name: str) -> str:
-        taps = next(tensor.dims[-1] for tensor in self.initialisers if tensor.name in (weight, f"{name}_weight"))
-        return self.add(
-            "Conv", x, weight, self.constant(f"{name}_bias", bias), name=name, kernel_shape=[taps, taps], pads=[0] * 4
-        )
+    def convolution(self, x: str, weight: str, bias: Array, *, taps: int, name: str) -> str:
+        """A valid convolution; `weight` is the name of an initialiser or of what dequantises one."""
+        bias_name = self.constant(f"{name}_bias", bias)
+        return self.add("Conv", x, weight, bias_name, name=name, kernel_shape=[taps, taps], pads=[0, 0, 0, 0])
 
     def model(
         self, features: str, *, network: str, scale: int, radius: int, precision: str, peak: int
@@ -81,20 +86,22 @@ class Graph:
 
 def kernels(model: MxCy) -> list[Kernel]:
     """The collapsed convolutions of a network, in order."""
-    plain = model.collapsed()
-    return [
-        Kernel(layer.weight.detach().contiguous().numpy(), layer.bias.detach().numpy()) for layer in plain.convolutions
-    ]
+    return [Kernel(array(layer.weight), array(cast(Tensor, layer.bias))) for layer in model.collapsed().layers]
+
+
+def array(tensor: Tensor) -> Array:
+    """The tensor's values in NumPy's order."""
+    return np.ascontiguousarray(tensor.detach().numpy(), np.float32)
 
 
 def float_model(layers: Sequence[Kernel], *, network: str, scale: int) -> onnx.ModelProto:
     """Pad, Conv and Relu in turn, the luma added, depth to space; white is 1."""
     graph = Graph()
-    radius = sum(layer.weight.shape[-1] // 2 for layer in layers)
+    radius = sum(layer.taps // 2 for layer in layers)
     x = graph.padded(radius)
     for index, layer in enumerate(layers):
         weight = graph.constant(f"conv{index}_weight", layer.weight)
-        x = graph.convolution(x, weight, layer.bias, name=f"conv{index}")
+        x = graph.convolution(x, weight, layer.bias, taps=layer.taps, name=f"conv{index}")
         if index < len(layers) - 1:
             x = graph.add("Relu", x, name=f"relu{index}")
     return graph.model(x, network=network, scale=scale, radius=radius, precision="float32", peak=1)

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from vsr.networks.mxcy import MxCy
 from vsr.training.data import Dataset
-from vsr.training.export import Array, Graph
+from vsr.training.export import Array, Graph, array
 from vsr.training.train import as_input
 
 CALIBRATION = 64  # patches
@@ -41,6 +41,10 @@ class QuantisedKernel:
     activation: float | None
 
     @property
+    def taps(self) -> int:
+        return int(self.codes.shape[-1])
+
+    @property
     def weight(self) -> Array:
         return self.codes * self.scales[:, None, None, None]
 
@@ -54,35 +58,32 @@ class QuantisedMxCy(nn.Module):
         self.radius, self.scale, self.convolutions = plain.radius, plain.scale, plain.convolutions
         self.log_scales = nn.Parameter(torch.zeros(len(self.convolutions) - 1))
 
+    @property
+    def layers(self) -> list[nn.Conv2d]:
+        """The convolutions in order."""
+        return cast(list[nn.Conv2d], list(self.convolutions))
+
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
         """Set the activation scales from the float network's activations on `x`."""
-        for index, layer in enumerate(self.convolutions[:-1]):
+        for index, layer in enumerate(self.layers[:-1]):
             x = functional.relu(layer(x))
             self.log_scales[index] = (_percentile(x) / 255).log()
 
     def forward(self, x: Tensor) -> Tensor:
         r = self.radius
         luma = x[:, :, r:-r, r:-r]
-        for layer, log_scale in zip(self.convolutions[:-1], self.log_scales, strict=True):
+        for layer, log_scale in zip(self.layers[:-1], self.log_scales, strict=True):
             x = _unsigned(functional.conv2d(x, _symmetric(layer.weight), layer.bias), log_scale.exp())
-        last = self.convolutions[-1]
+        last = self.layers[-1]
         return functional.pixel_shuffle(functional.conv2d(x, _symmetric(last.weight), last.bias) + luma, self.scale)
 
     @torch.no_grad()
     def kernels(self) -> list[QuantisedKernel]:
         """The integers and scales as they ship, in units of 8-bit codes at input and output."""
         steps: list[float | None] = [*self.log_scales.exp().tolist(), None]
-        result = []
-        for index, (layer, step) in enumerate(zip(self.convolutions, steps, strict=True)):
-            weight, bias = cast(Tensor, layer.weight), cast(Tensor, layer.bias)
-            scales = _channel_scales(weight)
-            codes = (weight / scales).round().to(torch.int8).contiguous().numpy()
-            first, last = index == 0, index == len(self.convolutions) - 1
-            gain = 255.0 if last else 1 / 255 if first else 1.0
-            scaled = (scales.flatten() * gain).numpy()
-            result.append(QuantisedKernel(codes, scaled, (bias * (255.0 if last else 1.0)).numpy(), step))
-        return result
+        gains = [1 / 255, *[1.0] * (len(steps) - 2), 255.0]  # 0..1 becomes 0..255 at both ends
+        return [_kernel(layer, step, gain) for layer, step, gain in zip(self.layers, steps, gains, strict=True)]
 
 
 def prepare(model: MxCy, dataset: Dataset, *, seed: int) -> QuantisedMxCy:
@@ -96,9 +97,9 @@ def prepare(model: MxCy, dataset: Dataset, *, seed: int) -> QuantisedMxCy:
 def int8_model(layers: Sequence[QuantisedKernel], *, network: str, scale: int) -> onnx.ModelProto:
     """Pad, Sub 128, Q/DQ and Conv in turn, the luma added, depth to space; white is 255."""
     graph = Graph()
-    radius = sum(layer.codes.shape[-1] // 2 for layer in layers)
+    radius = sum(layer.taps // 2 for layer in layers)
     graph.constant("zero", np.zeros((), np.int8))
-    middle = graph.constant("middle", np.float32(128).reshape(()))
+    middle = graph.constant("middle", np.array(128, np.float32))
     x = _quantised(graph, graph.add("Sub", graph.padded(radius), middle, name="centred"), 1.0)
     shift = 128.0
     for index, layer in enumerate(layers):
@@ -106,15 +107,22 @@ def int8_model(layers: Sequence[QuantisedKernel], *, network: str, scale: int) -
         held = 0.0 if layer.activation is None else 128 * layer.activation
         sums = layer.weight.astype(np.float64).sum(axis=(1, 2, 3))
         bias = (layer.bias + shift * sums - held).astype(np.float32)
-        x = graph.convolution(x, _weight(graph, layer, name), bias, name=name)
+        x = graph.convolution(x, _weight(graph, layer, name), bias, taps=layer.taps, name=name)
         if layer.activation is not None:
             x = _quantised(graph, x, layer.activation)
         shift = held
     return graph.model(x, network=network, scale=scale, radius=radius, precision="int8", peak=255)
 
 
+def _kernel(layer: nn.Conv2d, step: float | None, gain: float) -> QuantisedKernel:
+    scales = _channel_scales(layer.weight)
+    codes = np.asarray(array((layer.weight / scales).round()), np.int8)
+    bias = array(cast(Tensor, layer.bias))
+    return QuantisedKernel(codes, array(scales.flatten() * gain), bias * (1.0 if step else 255.0), step)
+
+
 def _quantised(graph: Graph, x: str, step: float) -> str:
-    scale = graph.constant(f"{x}_scale", np.float32(step).reshape(()))
+    scale = graph.constant(f"{x}_scale", np.array(step, np.float32))
     codes = graph.add("QuantizeLinear", x, scale, "zero", name=f"{x}_codes")
     return graph.add("DequantizeLinear", codes, scale, "zero", name=f"{x}_values")
 

@@ -140,7 +140,7 @@ def _step(
     distance = functional.l1_loss if stage.loss == "l1" else functional.mse_loss
     loss = distance(result, as_input(high))
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     optimiser.step()
     return loss.item()
 

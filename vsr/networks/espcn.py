@@ -1,0 +1,25 @@
+"""ESPCN (Shi et al., CVPR 2016, section 3.1): three convolutions at low resolution and depth-to-space."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ESPCN(nn.Module):
+    """(N, 1, H + 8, W + 8) float32 luma 0..1, edge-padded by 4 -> (N, 1, scale H, scale W), unclipped.
+
+    The paper's f1 = 5, n1 = 64, f2 = 3, n2 = 32, f3 = 3 with tanh, the sub-pixel convolution of equation 4 at the end.
+    """
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.radius = 4
+        self.scale = scale
+        self.features = nn.Conv2d(1, 64, 5)
+        self.mapping = nn.Conv2d(64, 32, 3)
+        self.sub_pixel = nn.Conv2d(32, scale**2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.features(x))
+        x = torch.tanh(self.mapping(x))
+        return functional.pixel_shuffle(self.sub_pixel(x), self.scale)
