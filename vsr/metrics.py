@@ -4,6 +4,8 @@ Planes are (height, width) arrays with peak 255. The protocol: cut the reference
 with `imresize`, round to 8 bit, upscale, round to 8 bit, leave `scale` pixels out on every side, average over pictures.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 

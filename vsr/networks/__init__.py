@@ -1,7 +1,10 @@
 """The networks of the literature: a table that costs nothing to import, and `build`, which needs torch."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
+from vsr.errors import UsageError
 from vsr.networks.table import NETWORKS, Layer, Network
 
 if TYPE_CHECKING:
@@ -10,16 +13,16 @@ if TYPE_CHECKING:
 __all__ = ["NETWORKS", "Layer", "Network", "build"]
 
 
-def build(name: str, scale: int) -> "nn.Module":
+def build(name: str, scale: int) -> nn.Module:
     """The untrained torch module of `name`; (N, 1, H + 2 radius, W + 2 radius) -> (N, 1, scale H, scale W).
 
-    Raises ValueError for a name or scale the table doesn't have.
+    Raises UsageError for a name or scale the table doesn't have.
     """
     if name not in NETWORKS:
-        raise ValueError(f"unknown network {name!r}; known: {', '.join(NETWORKS)}")
+        raise UsageError(f"unknown network {name!r}; known: {', '.join(NETWORKS)}")
     network = NETWORKS[name]
     if scale not in network.scales:
-        raise ValueError(f"{name} has no scale {scale}; its scales: {', '.join(map(str, network.scales))}")
+        raise UsageError(f"{name} has no scale {scale}; its scales: {', '.join(map(str, network.scales))}")
     if name.startswith("fsrcnn"):
         from vsr.networks.fsrcnn import FSRCNN
 

@@ -1,5 +1,7 @@
 """ESPCN (Shi et al., CVPR 2016, section 3.1): three convolutions at low resolution and depth-to-space."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

@@ -1,5 +1,7 @@
 """FSRCNN (Dong et al., ECCV 2016, section 3.2): shrink, map, expand at low resolution, then a 9x9 deconvolution."""
 
+from __future__ import annotations
+
 from typing import cast
 
 import torch

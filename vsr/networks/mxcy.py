@@ -6,6 +6,8 @@ branches (section 3.2: 3x3, expand-and-squeeze, Sobel, Laplacian) and the identi
 section 3.1), summed in weight space at every step, so that a step costs what the plain network costs.
 """
 
+from __future__ import annotations
+
 from copy import deepcopy
 from itertools import pairwise
 from typing import Self, cast

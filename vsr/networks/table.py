@@ -1,5 +1,7 @@
 """The networks of the zoo in one plain table: no torch here, so that command lines and tests can read it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -36,7 +38,7 @@ class Network:
     skip: bool = False  # input luma repeated scale * scale times, added before depth-to-space
     past: int = 0  # frames before the current one
     future: int = 0  # frames after it
-    licence: str = "MIT"  # of the code here; a weight file states its own in engines/manifest.json
+    licence: str = "Apache-2.0"  # of the code here; a weight file states its own in engines/manifest.json
 
     @property
     def depth(self) -> int:

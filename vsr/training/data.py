@@ -4,6 +4,8 @@ Folders whose name contains "luma" hold luma already; other pictures are convert
 also taken at half size. The low resolution is MATLAB-style bicubic, rounded to 8 bit.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vsr.errors import InputError
 from vsr.metrics import imresize, luma, modcrop, to_uint8
 
 Plane = NDArray[np.uint8]
@@ -81,7 +84,7 @@ def pictures(folder: Path) -> list[Path]:
     """All picture files under `folder`, sorted."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
-        raise FileNotFoundError(f"{folder}: no pictures ({', '.join(SUFFIXES)}); give a folder that holds some")
+        raise InputError(f"{folder}: no pictures ({', '.join(SUFFIXES)}); give a folder that holds some")
     return found
 
 
@@ -89,7 +92,7 @@ def read_luma(path: Path) -> Plane:
     """The picture's 8-bit luma."""
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if bgr is None:
-        raise ValueError(f"{path}: not a readable picture; remove it or convert it to PNG")
+        raise InputError(f"{path}: not a readable picture; remove it or convert it to PNG")
     colour = np.asarray(bgr, np.uint8)
     return colour[:, :, 0] if "luma" in path.parent.name else luma(colour[:, :, ::-1])
 

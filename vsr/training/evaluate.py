@@ -1,5 +1,7 @@
 """Scores of models by the protocol of the papers, computed with OpenVINO next to the run's own bicubic row."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

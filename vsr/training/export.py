@@ -1,23 +1,27 @@
-"""Luma networks as ONNX files: one description of the graph for float32 and for int8.
+"""Luma networks as ONNX files: float32, and int8 in the shifted signed form ("s8v").
 
 Contract of a shipped model: opset 17, one float32 input `luma` (1, 1, height, width), one float32 output `upscaled`
 (1, 1, scale height, scale width), neither clipped nor rounded. The input is edge-padded inside, once, by the receptive
 radius, and every convolution is valid. `metadata_props` tell network, scale, radius, precision and peak, the value of
-white: 1 for float32, 255 for int8.
+white: 1 for float32, 255 for int8, whose input is the 8-bit code.
+
+s8v: an activation with the unsigned 8-bit scale s_i is held as value - c_i with c_i = 128 s_i, in signed 8 bit with
+zero point 0, so that saturation at -128 is the ReLU and all 8 bits are used. The shift goes into the biases,
+b'_i = b_i + c_(i-1) sum(W_i) - c_i, with c = 128 at the input (scale 1, exact) and 0 after the last layer. Runtimes
+that know signed symmetric int8 only (TensorRT) and those that prefer unsigned (OpenVINO) both run it fully in int8.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor
-
-from vsr.networks.mxcy import MxCy
 
 OPSET = 17
 IR_VERSION = 8
@@ -37,7 +41,65 @@ class Kernel:
         return int(self.weight.shape[-1])
 
 
-class Graph:
+@dataclass(frozen=True)
+class QuantisedKernel:
+    """One valid convolution in int8, in units of 8-bit codes at the network's input and output."""
+
+    codes: NDArray[np.int8]  # (outputs, inputs, taps, taps), -127..127
+    scales: Array  # (outputs,)
+    bias: Array  # (outputs,), float32
+    activation: float | None  # scale of the unsigned 8-bit result; None: stays float32 (the last layer)
+
+    @property
+    def taps(self) -> int:
+        return int(self.codes.shape[-1])
+
+    @property
+    def sums(self) -> NDArray[np.float64]:
+        """Sum of the dequantised weights per output."""
+        return np.asarray(self.scales * self.codes.sum(axis=(1, 2, 3), dtype=np.float64))
+
+
+def float_model(kernels: Sequence[Kernel], *, network: str, scale: int) -> onnx.ModelProto:
+    """Pad, Conv and Relu in turn, the luma added, depth to space."""
+    graph = _Graph()
+    radius = sum(kernel.taps // 2 for kernel in kernels)
+    x = graph.padded(radius)
+    for index, kernel in enumerate(kernels):
+        weight = graph.constant(f"conv{index}_weight", kernel.weight)
+        x = graph.convolution(x, weight, kernel.bias, taps=kernel.taps, name=f"conv{index}")
+        if index < len(kernels) - 1:
+            x = graph.add("Relu", x, name=f"relu{index}")
+    return graph.model(x, network=network, scale=scale, radius=radius, precision="float32", peak=1)
+
+
+def int8_model(kernels: Sequence[QuantisedKernel], *, network: str, scale: int) -> onnx.ModelProto:
+    """Pad, Sub 128, then Q/DQ and Conv in turn, the luma added, depth to space."""
+    graph = _Graph()
+    radius = sum(kernel.taps // 2 for kernel in kernels)
+    graph.constant("zero", np.zeros((), np.int8))
+    middle = graph.constant("middle", np.array(128, np.float32))
+    x = graph.quantised(graph.add("Sub", graph.padded(radius), middle, name="centred"), 1.0)
+    shift = 128.0
+    for index, kernel in enumerate(kernels):
+        held = 0.0 if kernel.activation is None else 128 * kernel.activation
+        bias = (kernel.bias + shift * kernel.sums - held).astype(np.float32)
+        weight = graph.dequantised_weight(kernel, name=f"conv{index}_weight")
+        x = graph.convolution(x, weight, bias, taps=kernel.taps, name=f"conv{index}")
+        if kernel.activation is not None:
+            x = graph.quantised(x, kernel.activation)
+        shift = held
+    return graph.model(x, network=network, scale=scale, radius=radius, precision="int8", peak=255)
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Written beside its place and renamed, so that a reader never sees half a model."""
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(model.SerializeToString())
+    partial.replace(path)
+
+
+class _Graph:
     """Nodes and initialisers in the order they are added; every method returns the name of its result."""
 
     def __init__(self) -> None:
@@ -62,11 +124,21 @@ class Graph:
         bias_name = self.constant(f"{name}_bias", bias)
         return self.add("Conv", x, weight, bias_name, name=name, kernel_shape=[taps, taps], pads=[0, 0, 0, 0])
 
-    def model(
-        self, features: str, *, network: str, scale: int, radius: int, precision: str, peak: int
-    ) -> onnx.ModelProto:
-        """Close the graph: add the luma to `features` (1, scale^2, H, W), depth to space, contract, check."""
-        self.add("Add", features, "luma", name="residual_added")
+    def quantised(self, x: str, step: float) -> str:
+        """`x` rounded to multiples of `step` from -128 to 127."""
+        scale = self.constant(f"{x}_scale", np.array(step, np.float32))
+        codes = self.add("QuantizeLinear", x, scale, "zero", name=f"{x}_codes")
+        return self.add("DequantizeLinear", codes, scale, "zero", name=f"{x}_values")
+
+    def dequantised_weight(self, kernel: QuantisedKernel, *, name: str) -> str:
+        codes = self.constant(name, kernel.codes)
+        scales = self.constant(f"{name}_scale", kernel.scales)
+        zeros = self.constant(f"{name}_zero", np.zeros(len(kernel.scales), np.int8))
+        return self.add("DequantizeLinear", codes, scales, zeros, name=f"{name}_values", axis=0)
+
+    def model(self, x: str, *, network: str, scale: int, radius: int, precision: str, peak: int) -> onnx.ModelProto:
+        """Close the graph: the luma added to `x` (1, scale^2, H, W), depth to space, contract, check."""
+        self.add("Add", x, "luma", name="residual_added")
         self.add("DepthToSpace", "residual_added", name="upscaled", blocksize=scale, mode="CRD")
         graph = helper.make_graph(
             self.nodes,
@@ -75,40 +147,9 @@ class Graph:
             [helper.make_tensor_value_info("upscaled", TensorProto.FLOAT, [1, 1, f"{scale}*height", f"{scale}*width"])],
             self.initialisers,
         )
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="vsr"
-        )
+        opset = helper.make_opsetid("", OPSET)
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="vsr")
         properties = {"network": network, "scale": scale, "radius": radius, "precision": precision, "peak": peak}
         helper.set_model_props(model, {f"vsr.{key}": str(value) for key, value in properties.items()})
         onnx.checker.check_model(model, full_check=True)
         return model
-
-
-def kernels(model: MxCy) -> list[Kernel]:
-    """The collapsed convolutions of a network, in order."""
-    return [Kernel(array(layer.weight), array(cast(Tensor, layer.bias))) for layer in model.collapsed().layers]
-
-
-def array(tensor: Tensor) -> Array:
-    """The tensor's values in NumPy's order."""
-    return np.ascontiguousarray(tensor.detach().numpy(), np.float32)
-
-
-def float_model(layers: Sequence[Kernel], *, network: str, scale: int) -> onnx.ModelProto:
-    """Pad, Conv and Relu in turn, the luma added, depth to space; white is 1."""
-    graph = Graph()
-    radius = sum(layer.taps // 2 for layer in layers)
-    x = graph.padded(radius)
-    for index, layer in enumerate(layers):
-        weight = graph.constant(f"conv{index}_weight", layer.weight)
-        x = graph.convolution(x, weight, layer.bias, taps=layer.taps, name=f"conv{index}")
-        if index < len(layers) - 1:
-            x = graph.add("Relu", x, name=f"relu{index}")
-    return graph.model(x, network=network, scale=scale, radius=radius, precision="float32", peak=1)
-
-
-def save(model: onnx.ModelProto, path: Path) -> None:
-    """Written beside its place and renamed, so that a reader never sees half a model."""
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(model.SerializeToString())
-    partial.replace(path)

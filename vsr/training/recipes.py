@@ -1,5 +1,7 @@
 """How each shipped model was trained: one frozen record per network and scale."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType

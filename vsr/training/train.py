@@ -1,5 +1,7 @@
 """The training loop: one function of (model, pictures, stages, seed), resumable to the same bits on one thread."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from vsr.errors import UsageError
 from vsr.metrics import psnr, to_uint8
 from vsr.networks import build
 from vsr.networks.mxcy import MxCy
@@ -48,7 +51,7 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, log: C
 def start(recipe: Recipe, out: Path) -> MxCy:
     """The network before its first step: new, or with the body of the recipe it starts from."""
     torch.manual_seed(recipe.seed)
-    model = over_parameterised(recipe)
+    model = untrained(recipe).expanded()
     if recipe.start is not None:
         state = torch.load(out / f"{recipe.start}.pt", weights_only=True)
         body = {name: tensor for name, tensor in state.items() if not name.startswith(model.last)}
@@ -58,16 +61,17 @@ def start(recipe: Recipe, out: Path) -> MxCy:
 
 def load_trained(recipe: Recipe, out: Path) -> MxCy:
     """The network `train` left in `out`, over-parameterised."""
-    model = over_parameterised(recipe)
+    model = untrained(recipe).expanded()
     model.load_state_dict(torch.load(out / f"{recipe.name}.pt", weights_only=True))
     return model
 
 
-def over_parameterised(recipe: Recipe) -> MxCy:
+def untrained(recipe: Recipe) -> MxCy:
+    """The plain network of `recipe`; raises UsageError for a network that has no recipes yet."""
     model = build(recipe.network, recipe.scale)
     if not isinstance(model, MxCy):
-        raise ValueError(f"{recipe.network}: only the MxCy networks have a training recipe so far")
-    return model.expanded()
+        raise UsageError(f"{recipe.network}: only the MxCy networks can be trained so far")
+    return model
 
 
 def fit(
