@@ -1,0 +1,69 @@
+"""Colour tags, aspect and rotation of a track: read from the decoder, written to the encoder, never converted."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from vsr.convert import is_rgb
+from vsr.frame import Colour, TrackFacts
+
+if TYPE_CHECKING:
+    from av.video.codeccontext import VideoCodecContext
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+BT709 = 1  # matrix coefficients, H.273 table 4
+UPRIGHT = (65536, 0, 0, 0, 65536, 0, 0, 0, 1073741824)
+
+
+def read_facts(stream: VideoStream, frame: VideoFrame) -> TrackFacts:
+    """Facts of a track from its first decoded frame.
+
+    FFmpeg's `yuvj` formats mean full range. RGB frames are described as what `convert.copy_in` makes of them.
+    """
+    full = frame.format.name.startswith("yuvj")
+    rgb = is_rgb(frame.format)
+    return TrackFacts(
+        colour=Colour(
+            range=1 if rgb else 2 if full else int(frame.color_range),
+            primaries=int(frame.color_primaries),
+            transfer=int(frame.color_trc),
+            matrix=BT709 if rgb else int(frame.colorspace),
+        ),
+        aspect=_aspect(stream),
+        display_matrix=_display_matrix(frame),
+    )
+
+
+def _aspect(stream: VideoStream) -> Fraction:
+    aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+    return Fraction(aspect) if aspect and aspect > 0 else Fraction(1)
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
+    from av.sidedata.sidedata import Type
+
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return None
+    matrix = struct.unpack("=9i", bytes(data)[:36])
+    return None if matrix == UPRIGHT else matrix
+
+
+def write_tags(context: VideoCodecContext, colour: Colour) -> None:
+    """Sets range, primaries, transfer and matrix of an encoder that isn't open yet."""
+    context.color_range = colour.range
+    context.color_primaries = colour.primaries
+    context.color_trc = colour.transfer
+    context.colorspace = colour.matrix
+
+
+def tag_frame(frame: VideoFrame, colour: Colour) -> None:
+    """Puts the tags on a frame too: several encoders read them there."""
+    frame.color_range = colour.range
+    frame.color_primaries = colour.primaries
+    frame.color_trc = colour.transfer
+    frame.colorspace = colour.matrix
+

@@ -1,0 +1,123 @@
+"""Packets to frames: a packet that can't be decoded is skipped and counted, time is carried over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from vsr.convert import copy_in, planar_format
+from vsr.demux import READ_ERRORS
+from vsr.frame import Frame, FramePool, PlanarFormat, TrackFacts
+from vsr.report import Report
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.stream import Stream
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+
+def pictures(stream: VideoStream, packets: Iterable[Packet[Stream]], report: Report) -> Iterator[VideoFrame]:
+    """Decoded pictures in presentation order, the ones still inside the decoder at the end included."""
+    for packet in packets:
+        with report.stage("decode"):
+            decoded = _decode(stream, packet, report)
+        yield from decoded
+    yield from _decode(stream, None, report)
+
+
+def _decode(stream: VideoStream, packet: Packet[Stream] | None, report: Report) -> list[VideoFrame]:
+    try:
+        return stream.codec_context.decode(packet)
+    except READ_ERRORS as error:
+        where = "at the end" if packet is None else f"packet at pts {packet.pts}"
+        report.damaged(f"{where}: {getattr(error, 'strerror', None) or error}")
+        return []
+
+
+class Timeline:
+    """Gives every picture its pts and duration.
+
+    pts is the decoder's, else its dts, else the previous frame's end; the result rises strictly. Where the container
+    keeps no usable timestamps (`rate` given) a frame's number over the rate is the only truth.
+
+    Args:
+        time_base: seconds per tick.
+        rate: frames per second when timestamps are not to be used, else None.
+        nominal: duration in ticks of a frame that carries none.
+    """
+
+    def __init__(self, time_base: Fraction, rate: Fraction | None, nominal: int) -> None:
+        self.time_base, self._rate, self._nominal = time_base, rate, nominal
+        self._end: int | None = None
+        self._last: int | None = None
+        self._count = 0
+        self.repaired = 0
+
+    def stamp(self, pts: int | None, dts: int | None, duration: int) -> tuple[int, int]:
+        """(pts, duration) of the next picture, in ticks."""
+        if self._rate is not None:
+            start, end = (round(n / self._rate / self.time_base) for n in (self._count, self._count + 1))
+            self._count += 1
+            return start, end - start
+        given = pts if pts is not None else dts if dts is not None else self._end if self._end is not None else 0
+        if self._last is not None and given <= self._last:
+            given = max(self._last + 1, self._end or 0)
+            self.repaired += 1
+        length = duration or self._nominal
+        self._last, self._end = given, given + length
+        return given, length
+
+
+class FrameSource:
+    """Pictures to frames in planar buffers of its own.
+
+    Args:
+        timeline: gives pts and durations.
+        facts: what holds for the whole track.
+        report: counts frames, time and damage.
+    """
+
+    def __init__(self, timeline: Timeline, facts: TrackFacts, report: Report) -> None:
+        self._timeline, self._facts, self._report = timeline, facts, report
+        self._pools: list[FramePool] = []
+
+    def frames(self, pictures: Iterable[VideoFrame]) -> Iterator[Frame]:
+        """One frame a picture, in order; the consumer releases each."""
+        for index, picture in enumerate(pictures):
+            format = planar_format(picture.format)
+            with self._report.stage("copy in"):
+                planes, lease = self._pool(format, picture.width, picture.height).take()
+                copy_in(picture, format, planes)
+            pts, duration = self._timeline.stamp(picture.pts, picture.dts, picture.duration)
+            self._report.frames_decoded += 1
+            if picture.is_corrupt:
+                self._report.damaged(f"frame {index} at pts {pts} is damaged; kept as the decoder concealed it")
+            yield Frame(
+                format=format,
+                width=picture.width,
+                height=picture.height,
+                planes=planes,
+                pts=pts,
+                duration=duration,
+                time_base=self._timeline.time_base,
+                index=index,
+                key=bool(picture.key_frame),
+                corrupt=bool(picture.is_corrupt),
+                interlaced=bool(picture.interlaced_frame),
+                facts=self._facts,
+                lease=lease,
+            )
+        if self._timeline.repaired:
+            self._report.note(f"{self._timeline.repaired} frames had missing or falling timestamps: repaired")
+
+    def close(self) -> None:
+        """Frees the buffers; RuntimeError when a frame was never released."""
+        for pool in self._pools:
+            pool.close()
+
+    def _pool(self, format: PlanarFormat, width: int, height: int) -> FramePool:
+        if not self._pools or not self._pools[-1].fits(format, width, height):
+            self._pools.append(FramePool(format, width, height))
+        return self._pools[-1]

@@ -1,0 +1,216 @@
+"""Frames to packets: one encoder a chunk, so that a chunk's bits never depend on what came before it."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+import av.error
+from av.codec.context import Flags
+from av.video.frame import VideoFrame
+
+from vsr.chunks import split
+from vsr.colour import tag_frame, write_tags
+from vsr.convert import DEPTHS, copy_out
+from vsr.errors import OutputError, UsageError
+from vsr.frame import Frame, PlanarFormat
+from vsr.job import Encoder, Job
+from vsr.report import Report
+from vsr.settings import EncodeSettings
+from vsr.tracks import Container
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.codeccontext import VideoCodecContext
+
+# Quality and effort when the user says nothing; about the same look from every encoder.
+DEFAULTS: Mapping[str, Mapping[str, str]] = {
+    "libx264": {"preset": "veryfast", "crf": "18"},
+    "libx265": {"preset": "fast", "crf": "20", "x265-params": "log-level=error"},
+    "libvpx-vp9": {"cpu-used": "6", "crf": "24", "b": "0", "deadline": "good", "row-mt": "1"},
+    "libsvtav1": {"preset": "9", "crf": "26"},
+    "ffv1": {"level": "3", "slicecrc": "1"},
+}
+PRESET_OPTION = {"libvpx-vp9": "cpu-used"}
+ANY_SIZE = frozenset({"libvpx-vp9", "ffv1"})  # the others ask for even sizes where chroma is subsampled
+
+
+def choose_encoder(
+    format: PlanarFormat, container: Container, settings: EncodeSettings, name: str
+) -> tuple[str, str, dict[str, str]]:
+    """(encoder, pix_fmt, options) for samples of `format` in `container`; never loses depth or chroma unasked.
+
+    Args:
+        name: of the output file, for messages.
+
+    Raises:
+        OutputError: nothing here stores such samples.
+        UsageError: an unknown encoder, or one that can't store `--pix-fmt`.
+    """
+    candidates = (settings.codec,) if settings.codec else container.encoders
+    for codec in candidates:
+        if codec not in av.codecs_available:
+            raise UsageError(f"no encoder named {codec} here (this container's: {', '.join(container.encoders)})")
+        pix_fmt = settings.pix_fmt or _exact_or_deeper(format, codec)
+        if pix_fmt in _pix_fmts(codec):
+            return codec, pix_fmt, _options(codec, settings)
+    wanted = settings.pix_fmt or format.pix_fmt
+    if settings.codec or settings.pix_fmt:
+        known = ", ".join(sorted(_pix_fmts(candidates[0]))) or "nothing planar"
+        raise UsageError(f"{candidates[0]} can't store {wanted} (it takes {known})")
+    raise OutputError(f"{name}: no encoder for {wanted} in this container; .mkv takes it, or give --pix-fmt")
+
+
+def _pix_fmts(codec: str) -> set[str]:
+    return {format.name for format in av.Codec(codec, "w").video_formats or ()}
+
+
+def _exact_or_deeper(format: PlanarFormat, codec: str) -> str | None:
+    """The encoder's format of the same chroma and the least depth that holds all bits."""
+    names = (PlanarFormat(chroma=format.chroma, depth=depth).pix_fmt for depth in DEPTHS if depth >= format.depth)
+    return next((name for name in names if name in _pix_fmts(codec)), None)
+
+
+def _options(codec: str, settings: EncodeSettings) -> dict[str, str]:
+    options = dict(DEFAULTS.get(codec, {}))
+    if settings.preset is not None:
+        options[PRESET_OPTION.get(codec, "preset")] = settings.preset
+    if settings.crf is not None:
+        options["crf"] = f"{settings.crf:g}"
+    return options | dict(settings.options)
+
+
+def encoder_threads() -> int:
+    """Fixed for a job: x264's bits depend on it. 1.5 per core is x264's own choice."""
+    return max(1, (os.cpu_count() or 1) * 3 // 2)
+
+
+def even(size: tuple[int, int], codec: str, pix_fmt: str) -> tuple[int, int]:
+    """Width and height rounded up to what the encoder takes."""
+    chroma = format.chroma if (format := PlanarFormat.of(pix_fmt)) else "420"
+    if codec in ANY_SIZE or chroma in ("444", "grey"):
+        return size
+    return size[0] + size[0] % 2, size[1] + (size[1] % 2 if chroma == "420" else 0)
+
+
+def configure(context: VideoCodecContext, job: Job, *, global_header: bool, threads: int) -> None:
+    """Puts all that the job says about the encoder on a context that isn't open yet."""
+    encoder = job.encoder
+    assert encoder is not None
+    context.width, context.height, context.pix_fmt = encoder.width, encoder.height, encoder.pix_fmt
+    context.time_base, context.framerate = job.source.time_base, job.source.rate
+    context.sample_aspect_ratio = encoder.aspect
+    context.thread_count = threads
+    context.options = dict(encoder.options) | _location(job)
+    context.flags |= int(Flags.frame_duration) | int(Flags.closed_gop)
+    if global_header:
+        context.flags |= int(Flags.global_header)
+    write_tags(context, job.source.facts.colour)
+
+
+def _location(job: Job) -> dict[str, str]:
+    location = job.source.facts.colour.chroma_location
+    return {} if location == "unspecified" else {"chroma_sample_location": location}
+
+
+def open_encoder(job: Job, *, global_header: bool) -> VideoCodecContext:
+    """A fresh encoder. Raises UsageError when it refuses its options."""
+    encoder = job.encoder
+    assert encoder is not None
+    context = av.CodecContext.create(encoder.codec, "w")
+    configure(context, job, global_header=global_header, threads=encoder.threads)  # type: ignore[arg-type]
+    try:
+        context.open()
+    except (av.error.FFmpegError, ValueError) as error:
+        given = " ".join(f"{key}={value}" for key, value in encoder.options.items())
+        raise UsageError(f"{encoder.codec} refuses {encoder.width}x{encoder.height} {given} ({error})") from error
+    return context  # type: ignore[return-value]
+
+
+class DecodeTimes:
+    """Decoding times of a whole track, from the presentation times in order and the encoder's reorder depth.
+
+    The packet number i of depth d is decoded when the frame number i - d is shown; the first d earlier still. Encoders
+    give the same within one chunk, but know nothing of the chunk before, so at a seam of variable frame rate theirs
+    could fall.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        self._shown: deque[int] = deque()
+        self._packets = 0
+
+    def fed(self, frame_pts: int, duration: int) -> None:
+        """A frame went into the encoder."""
+        if not self._shown and not self._packets:
+            step = max(1, duration)
+            self._shown.extend(frame_pts - step * ahead for ahead in range(self._depth, 0, -1))
+        self._shown.append(frame_pts)
+
+    def next(self) -> int:
+        """The decoding time of the next packet."""
+        self._packets += 1
+        return self._shown.popleft()
+
+
+def packets(job: Job, frames: Iterable[Frame], report: Report, *, global_header: bool) -> Iterator[Packet]:
+    """Packets of all chunks in decoding order, times in ticks of the job's time base, from `source.origin` on."""
+    times: DecodeTimes | None = None
+    for _, group in split(frames, job.chunks):
+        context = open_encoder(job, global_header=global_header)
+        times = times or DecodeTimes(context.reorder_depth if context.has_b_frames else 0)
+        yield from encode_chunk(job, context, group, times, report)
+
+
+def encode_chunk(
+    job: Job, context: VideoCodecContext, frames: Iterable[Frame], times: DecodeTimes, report: Report
+) -> Iterator[Packet]:
+    """Packets of one chunk; each frame is released as soon as the encoder has it."""
+    origin = round(job.source.origin / job.source.time_base)
+    for frame in frames:
+        with report.stage("encode"):
+            picture = _picture(frame, job)
+            picture.pts, picture.time_base, picture.duration = frame.pts - origin, frame.time_base, frame.duration
+            times.fed(frame.pts - origin, frame.duration)
+            report.media_seconds += float(frame.duration * frame.time_base)
+            frame.release()
+            coded = context.encode(picture)
+        yield from _stamped(coded, job, times)
+    with report.stage("encode"):
+        coded = context.encode(None)
+    yield from _stamped(coded, job, times)
+
+
+def _stamped(coded: list[Packet], job: Job, times: DecodeTimes) -> Iterator[Packet]:
+    for packet in coded:
+        packet.dts, packet.time_base = times.next(), job.source.time_base
+        yield packet
+
+
+def _picture(frame: Frame, job: Job) -> VideoFrame:
+    """The frame as the encoder takes it: size and samples of the job, tags on."""
+    encoder = job.encoder
+    assert encoder is not None
+    resized = (frame.width, frame.height) != job.upscaled or not _padded((frame.width, frame.height), encoder)
+    size = (frame.width, frame.height) if resized else (encoder.width, encoder.height)
+    picture = VideoFrame(*size, frame.format.pix_fmt)
+    copy_out(frame.planes, picture)
+    tag_frame(picture, frame.facts.colour)
+    if resized or picture.format.name != encoder.pix_fmt:
+        picture = picture.reformat(encoder.width, encoder.height, encoder.pix_fmt, interpolation="LANCZOS")
+        tag_frame(picture, frame.facts.colour)
+    return picture
+
+
+def _padded(size: tuple[int, int], encoder: Encoder) -> bool:
+    """Whether the coded size is the frame's, at most one sample larger to be even."""
+    return encoder.width - size[0] in (0, 1) and encoder.height - size[1] in (0, 1)
+
+
+def output_aspect(aspect: Fraction, upscaled: tuple[int, int], size: tuple[int, int]) -> Fraction:
+    """Sample aspect ratio that keeps the picture's shape when `upscaled` is resized to `size`."""
+    return aspect * Fraction(upscaled[0] * size[1], upscaled[1] * size[0])

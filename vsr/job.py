@@ -1,0 +1,171 @@
+"""Job: everything a run will do, decided before its first frame. Encoder, verification and resume read it, nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from fractions import Fraction
+from typing import Any
+
+from vsr.chunks import Chunk
+from vsr.frame import PlanarFormat, TrackFacts
+from vsr.tracks import Track
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The input and its video track.
+
+    Args:
+        path: as given; "-" is y4m on standard input.
+        bytes, modified_ns: identity of the file, to notice that it changed; 0 for standard input.
+        stream: index of the video track.
+        width, height, format: of its first frame, as it will be upscaled.
+        pix_fmt, codec: as stored.
+        facts: colour, aspect, rotation.
+        time_base: seconds per tick.
+        rate: average frames per second.
+        untimed: timestamps are missing or useless; frames are numbered at `rate` instead.
+        nominal: duration in ticks of a frame that carries none.
+        frames: presented frames in the range of the job by packet scan; None when unknown.
+        start, end: range of the job in ticks, end exclusive; None: to the end.
+        trimmed: the user chose the range, so other tracks are cut to it too.
+        origin: seconds taken off the times of all tracks alike.
+    """
+
+    path: str
+    bytes: int
+    modified_ns: int
+    stream: int
+    width: int
+    height: int
+    format: PlanarFormat
+    pix_fmt: str
+    codec: str
+    facts: TrackFacts
+    time_base: Fraction
+    rate: Fraction
+    untimed: bool
+    nominal: int
+    frames: int | None
+    start: int
+    end: int | None
+    trimmed: bool
+    origin: Fraction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The network that runs: its name or file, whole scale, precision asked for and content hash."""
+
+    name: str
+    path: str
+    scale: int
+    precision: str
+    backend: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """The video encoder: everything that shapes its bits.
+
+    Args:
+        width, height: of the coded picture.
+        aspect: sample aspect ratio written.
+        options: the encoder's own.
+        threads: fixed, because x264's bits depend on it.
+    """
+
+    codec: str
+    pix_fmt: str
+    width: int
+    height: int
+    aspect: Fraction
+    options: Mapping[str, str]
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run. Two runs with the same hash write the same file.
+
+    Args:
+        version: of vsr.
+        output: path, or "" for a sink.
+        sink: "", "null", "md5" or "y4m".
+        notes: choices the user should hear of before the first frame.
+    """
+
+    version: str
+    source: Source
+    network: Network
+    output: str
+    sink: str
+    encoder: Encoder | None
+    tracks: tuple[Track, ...]
+    chunks: tuple[Chunk, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def upscaled(self) -> tuple[int, int]:
+        """Width and height as the network leaves them."""
+        return self.source.width * self.network.scale, self.source.height * self.network.scale
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the result."""
+        return (self.encoder.width, self.encoder.height) if self.encoder else self.upscaled
+
+    def to_json(self) -> str:
+        return json.dumps(_plain(asdict(self)), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """The inverse of `to_json`. Raises KeyError or ValueError for anything else."""
+        job = _typed(cls, json.loads(text))
+        assert isinstance(job, cls)
+        return job
+
+    def hash(self) -> str:
+        """sha256 of all that shapes the result's content: paths don't, the input's size and date do."""
+        content = _plain(asdict(self))
+        for volatile in ("output", "notes"):
+            del content[volatile]
+        del content["source"]["path"], content["network"]["path"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def identity(path: str) -> tuple[int, int]:
+    """(bytes, modification time in ns) of a file; (0, 0) for standard input."""
+    if path == "-":
+        return 0, 0
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _plain(value: Any) -> Any:
+    """Dicts, lists, strings and numbers only; fractions as "a/b"."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Fraction) else value
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    """`value`, read from JSON, as an instance of the annotated type `kind`."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:
+        return None if value is None else _typed(next(a for a in args if a is not type(None)), value)
+    if is_dataclass(kind) and isinstance(kind, type):
+        hints = typing.get_type_hints(kind)
+        return kind(**{field.name: _typed(hints[field.name], value[field.name]) for field in fields(kind)})
+    if origin is tuple:
+        return tuple(_typed(args[0], item) for item in value)
+    return Fraction(value) if kind is Fraction else value

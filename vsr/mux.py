@@ -1,0 +1,167 @@
+"""Packets to a file: header, tracks in step, trailer. The file has a temporary name until somebody verified it."""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from math import lcm
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import av.error
+
+from vsr.demux import open_input, packets
+from vsr.encode import configure
+from vsr.errors import OutputError
+from vsr.job import Job
+from vsr.report import Report
+from vsr.tracks import add_copies, container_for
+
+if TYPE_CHECKING:
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+    from av.stream import Stream
+    from av.video.stream import VideoStream
+
+PRIVATE_KEYS = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames"})
+GLOBAL_HEADER = 0x40  # AVFMT_GLOBALHEADER
+MAX_TIMESCALE = 2**31 - 1  # ISO/IEC 14496-12 8.2.2: timescale is 32 bits; FFmpeg keeps it signed
+
+
+def part_name(output: str) -> Path:
+    """Where the file grows until it is verified: the same folder, hidden, this process's own."""
+    path = Path(output)
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def mux(job: Job, video: Iterable[Packet], path: Path, report: Report) -> None:
+    """Writes the upscaled track and the copied ones to `path`.
+
+    Other tracks are read from the input a second time, just ahead of the picture's time, so no queue has to hold them
+    however the input is interleaved.
+
+    Raises:
+        OutputError: header refused, disk full, folder gone.
+    """
+    with writing(path), open_input(job.source.path) as source:
+        with av.open(str(path), "w", format=container_for(job.output).muxer, container_options=_options(job)) as target:
+            track = _video_track(job, target)
+            copies = add_copies(source, target, job.tracks)
+            _describe(job, source, target)
+            target.start_encoding()
+            ours = _last_held(_assigned(video, track))
+            for packet in heapq.merge(ours, _copied(job, source, copies, report), key=_when):
+                if packet.stream is track:
+                    report.frames_written += 1
+                else:
+                    report.packets_copied += 1
+                with report.stage("mux"):
+                    target.mux_one(packet)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while writing into one line, and leaves no part behind."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        path.unlink(missing_ok=True)
+        hint = "; free some space" if error.errno == errno.ENOSPC else ""
+        raise OutputError(f"{path.parent}: can't write {path.name} ({error.strerror}){hint}") from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _options(job: Job) -> dict[str, str]:
+    """Muxer options; MP4's edit lists are written in the movie's time scale, so it must divide every track's."""
+    container = container_for(job.output)
+    options = dict(container.options)
+    if container.exact:
+        bases = [job.source.time_base, *(track.time_base for track in job.tracks if track.action == "copy")]
+        scale = lcm(*(base.denominator for base in bases))
+        options["movie_timescale"] = str(scale if scale <= MAX_TIMESCALE else job.source.time_base.denominator)
+    return options
+
+
+def _video_track(job: Job, target: OutputContainer) -> VideoStream:
+    """The upscaled track. Its own encoder only makes the header; chunks have encoders of the same settings."""
+    encoder = job.encoder
+    assert encoder is not None
+    track: Any = target.add_stream(encoder.codec, rate=job.source.rate)
+    configure(track.codec_context, job, global_header=bool(target.format.flags & GLOBAL_HEADER), threads=1)
+    track.time_base = job.source.time_base
+    track.set_display_matrix(job.source.facts.display_matrix)
+    return track  # type: ignore[no-any-return]
+
+
+def _describe(job: Job, source: InputContainer, target: OutputContainer) -> None:
+    """Container metadata, the picture track's metadata and disposition, chapters."""
+    stream, track = source.streams[job.source.stream], target.streams[0]
+    target.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in PRIVATE_KEYS})
+    track.metadata.update({k: v for k, v in stream.metadata.items() if k.lower() not in PRIVATE_KEYS})
+    track.disposition = stream.disposition
+    chapters = source.chapters()
+    if chapters:
+        target.set_chapters([_moved(chapter, job.source.origin) for chapter in chapters])
+
+
+def _moved(chapter: Any, origin: Fraction) -> Any:
+    shift = round(origin / (chapter["time_base"] or 1))
+    return {**chapter, "start": max(0, chapter["start"] - shift), "end": max(0, chapter["end"] - shift)}
+
+
+def _assigned(video: Iterable[Packet], track: VideoStream) -> Iterator[Packet]:
+    for packet in video:
+        packet.stream = track
+        yield packet
+
+
+def _last_held(video: Iterator[Packet]) -> Iterator[Packet]:
+    """The same packets; the last one's duration makes the track end where its last frame ends.
+
+    A muxer adds the duration of the packet decoded last, which need not be the frame shown last.
+    """
+    held: Packet | None = None
+    first_dts = first = end = 0
+    for packet in video:
+        pts, dts = packet.pts or 0, packet.dts or 0
+        if held is None:
+            first_dts, first = dts, pts
+        else:
+            yield held
+        end = max(end, pts + (packet.duration or 0))
+        held = packet
+    if held is not None:
+        held.duration = max(1, end - first - ((held.dts or 0) - first_dts))
+        yield held
+
+
+def _copied(
+    job: Job, source: InputContainer, copies: dict[int, Stream], report: Report
+) -> Iterator[Packet]:
+    """Packets of the copied tracks inside the job's range, moved by the common origin, payload untouched."""
+    if not copies:
+        return
+    begin = job.source.start * job.source.time_base
+    end = None if job.source.end is None else job.source.end * job.source.time_base
+    trimmed = job.source.trimmed
+    for packet in packets(source, [source.streams[index] for index in copies], report):
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is None or trimmed and (time * packet.time_base < begin or end is not None and time * packet.time_base >= end):
+            continue
+        shift = round(job.source.origin / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts - shift
+        packet.dts = None if packet.dts is None else packet.dts - shift
+        packet.stream = copies[packet.stream.index]
+        yield packet
+
+
+def _when(packet: Packet) -> float:
+    time = packet.dts if packet.dts is not None else packet.pts
+    return float((time or 0) * packet.time_base)

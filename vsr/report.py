@@ -1,0 +1,63 @@
+"""Report: what a run did, one dataclass that every stage adds to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+LISTED = 50  # damage entries kept word for word; the count goes on
+
+
+@dataclass
+class Report:
+    """Filled while the run goes; JSON at the end. Times are wall-clock seconds spent inside a stage, waits excluded."""
+
+    input: str = ""
+    output: str = ""
+    engine: str = ""  # backend and the precision that really ran
+    frames_decoded: int = 0
+    frames_written: int = 0
+    packets_copied: int = 0
+    seconds: float = 0.0  # of the whole run
+    media_seconds: float = 0.0  # presentation time covered by the frames written
+    stages: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # every drop, fallback, repair and choice worth knowing
+    damage: list[str] = field(default_factory=list)
+    damaged_packets: int = 0
+    verified: list[str] = field(default_factory=list)  # what was read back and found right
+    digest: str = ""  # of sink md5
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 5 when the input was damaged and the rest was kept."""
+        return 5 if self.damaged_packets else 0
+
+    @property
+    def fps(self) -> float:
+        return self.frames_written / self.seconds if self.seconds else 0.0
+
+    def note(self, line: str) -> None:
+        """Adds a line once."""
+        if line not in self.notes:
+            self.notes.append(line)
+
+    def damaged(self, line: str) -> None:
+        """Counts one damaged packet or frame."""
+        self.damaged_packets += 1
+        if len(self.damage) < LISTED:
+            self.damage.append(line)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the time spent inside to a stage; each stage is timed by one thread only."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - begin
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"version": 1, **asdict(self), "fps": round(self.fps, 3), "exit_code": self.exit_code}
