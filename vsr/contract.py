@@ -1,0 +1,142 @@
+"""What a user's own luma model must be, checked before it is trusted with a frame."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from vsr.errors import InputError
+from vsr.settings import SCALES
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+MAX_BYTES = 64 << 20
+_PROBES = ((37, 44), (48, 40))  # rows, columns; a model that only takes even sizes fails by name
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnModel:
+    """What was found out about a user's file."""
+
+    scale: int
+    radius: int | None
+    peak: float
+    int8: bool
+    sha256: str
+
+
+def inspect(path: Path) -> OwnModel:
+    """Reads and tries the model. Raises InputError naming the first thing that breaks the contract.
+
+    Contract: ONNX of at most 64 MiB without external data or custom operators; one float32 input (1, 1, H, W) with H
+    and W free, one float32 output (1, 1, scale H, scale W), scale 2, 3 or 4; finite for input in 0..1.
+    `metadata_props` may name `vsr.peak` (value of white, 1 unless given), `vsr.radius` and `vsr.precision`.
+    """
+    import onnx
+
+    data = _read(path)
+    try:
+        proto = onnx.load_model_from_string(data)
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: not a valid ONNX model ({_line(error)})") from error
+    except Exception as error:  # protobuf's DecodeError has no public base that every version shares
+        if type(error).__name__ != "DecodeError":
+            raise
+        raise InputError(f"{path}: not an ONNX model") from error
+    _check_form(path, proto)
+    properties = {entry.key: entry.value for entry in proto.metadata_props}
+    try:
+        peak = float(properties.get("vsr.peak", 1))
+        radius = int(properties["vsr.radius"]) if "vsr.radius" in properties else receptive_radius(proto)
+    except ValueError as error:
+        raise InputError(f"{path}: metadata vsr.peak and vsr.radius must be numbers ({error})") from error
+    if not 0 < peak <= 65535 or radius is not None and radius < 0:
+        raise InputError(f"{path}: metadata vsr.peak {peak} must be above 0, vsr.radius {radius} not below")
+    return OwnModel(
+        scale=_tried_scale(path, data, peak),
+        radius=radius,
+        peak=peak,
+        int8=properties.get("vsr.precision") == "int8",
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path}: a model may have 64 MiB at most")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give an ONNX file") from error
+
+
+def _check_form(path: Path, proto: ModelProto) -> None:
+    from onnx import TensorProto
+
+    graph = proto.graph
+    initialisers = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in initialisers]
+    if len(inputs) != 1 or len(graph.output) != 1:
+        raise InputError(f"{path}: needs one input and one output, has {len(inputs)} and {len(graph.output)}")
+    foreign = sorted({n.domain for n in graph.node} - {"", "ai.onnx"})
+    if foreign or proto.functions:
+        raise InputError(f"{path}: only plain ONNX operators are taken, not {', '.join(foreign) or 'functions'}")
+    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in graph.initializer):
+        raise InputError(f"{path}: weights must be inside the file, not in external data")
+    for value in (inputs[0], graph.output[0]):
+        tensor = value.type.tensor_type
+        if tensor.elem_type != TensorProto.FLOAT:
+            raise InputError(f"{path}: {value.name} must be float32")
+    dims = inputs[0].type.tensor_type.shape.dim
+    if len(dims) != 4 or dims[1].dim_value not in (0, 1) or dims[2].dim_value or dims[3].dim_value:
+        raise InputError(f"{path}: input must be luma of free size, (1, 1, H, W)")
+
+
+def _tried_scale(path: Path, data: bytes, peak: float) -> int:
+    """The scale, found by running the model on noise of two sizes."""
+    import openvino
+
+    core = openvino.Core()
+    scales = set()
+    for rows, columns in _PROBES:
+        noise = np.random.default_rng(0).random((1, 1, rows, columns), np.float32) * np.float32(peak)
+        try:
+            model = core.read_model(model=data)
+            model.reshape([1, 1, rows, columns])
+            result: npt.NDArray[np.float32] = core.compile_model(model, "CPU", _EXACT)(noise)[0]
+        except RuntimeError as error:
+            raise InputError(f"{path}: doesn't run on {columns}x{rows} luma ({_line(error)})") from error
+        if not np.isfinite(result).all():
+            raise InputError(f"{path}: gives values that are not finite for input in 0..{peak:g}")
+        scale = result.shape[-1] // columns
+        if result.shape != (1, 1, rows * scale, columns * scale) or scale not in SCALES:
+            raise InputError(
+                f"{path}: makes {result.shape} of (1, 1, {rows}, {columns}); scale must be "
+                f"{', '.join(map(str, SCALES))} and the result one channel"
+            )
+        scales.add(scale)
+    if len(scales) > 1:
+        raise InputError(f"{path}: has no fixed scale ({', '.join(map(str, sorted(scales)))})")
+    return scales.pop()
+
+
+_EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
+
+
+def receptive_radius(proto: ModelProto) -> int | None:
+    """An upper bound of the receptive radius in input pixels; None when the graph has operators that see everything.
+
+    Every tensor carries (radius, pixels per sample), both in input pixels.
+    """
+    return None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,243 @@
+"""From a luma network to whole frames: integer planes in, integer planes out, as ONNX.
+
+The network sees luma as float32; casting, scaling, rounding and clipping stand around it. Chroma goes through one fixed
+cubic kernel (Keys, Cubic Convolution Interpolation for Digital Image Processing, 1981, equation 4, a = -1/2: the one
+value that reproduces quadratics; the sharper -3/4 of OpenCV and ONNX overshoots more, which in chroma is a halo of the
+wrong hue). Its taps are rounded to multiples of a power of two so small that every partial sum is an integer multiple a
+float32 holds exactly: the result doesn't depend on the order of summation, so all backends agree to the bit.
+
+Edges of a description, chosen by what the backend can hold:
+    "native"    uint8 or uint16 planes (1, 1, rows, columns)
+    "tensorrt"  uint8 planes next to a Cast; above 8 bits, two samples in one int32 (low half first), shape (ceil(n / 2))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from vsr.frame import SUBSAMPLING, Chroma, ChromaLocation, Frame, PlanarFormat
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+    from vsr.models import LumaModel
+
+Edges = Literal["native", "tensorrt"]
+Part = Literal["whole", "luma", "chroma"]
+INPUTS, OUTPUTS = ("y", "u", "v"), ("y_up", "u_up", "v_up")
+
+CHROMA_RADIUS = 2  # the cubic kernel's, in chroma samples; 5x5 covers four taps at every phase of every scale
+_KEYS_A = Fraction(-1, 2)
+_SITES: dict[ChromaLocation, tuple[int, int]] = {  # H.273 figure 1, in half luma samples right of and below the first
+    "unspecified": (0, 1),
+    "left": (0, 1),
+    "center": (1, 1),
+    "topleft": (0, 0),
+    "top": (1, 0),
+    "bottomleft": (0, 2),
+    "bottom": (1, 2),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameSpec:
+    """What an engine is opened for: sample layout, luma size, chroma location."""
+
+    format: PlanarFormat
+    width: int
+    height: int
+    location: ChromaLocation = "unspecified"
+
+    @classmethod
+    def of(cls, frame: Frame) -> Self:
+        location = frame.facts.colour.chroma_location
+        return cls(format=frame.format, width=frame.width, height=frame.height, location=location)
+
+    def __str__(self) -> str:
+        return f"{self.format.pix_fmt} {self.width}x{self.height}"
+
+
+def chroma_kernel(chroma: Chroma, location: ChromaLocation, scale: int, depth: int) -> npt.NDArray[np.float32]:
+    """The cubic kernel as (scale^2, 1, 5, 5) correlation weights, phases in depth-to-space order (row, then column).
+
+    Every weight is a multiple of 2^-(23 - depth) and each phase sums to exactly 1.
+    """
+    across, down = SUBSAMPLING[chroma]
+    right, below = _SITES[location]
+    columns = _phases(scale, across, Fraction(right, 2) if across == 2 else Fraction(0))
+    rows = _phases(scale, down, Fraction(below, 2) if down == 2 else Fraction(0))
+    unit = 1 << (23 - depth)
+    kernel = np.array([[[[y * x * unit for x in xs] for y in ys]] for ys in rows for xs in columns], object)
+    taps = np.array([round(tap) for tap in kernel.flat], np.int64).reshape(scale * scale, 25)
+    taps[np.arange(scale * scale), taps.argmax(1)] += unit - taps.sum(1)
+    return (taps / unit).astype(np.float32).reshape(scale * scale, 1, 5, 5)
+
+
+def _phases(scale: int, subsampling: int, site: Fraction) -> list[list[Fraction]]:
+    """Taps -2..2 of each output phase, along one axis.
+
+    Chroma sample i sits at luma position subsampling * i + site; output pixel x is centred on (x + 1/2) / scale - 1/2.
+    """
+    shift = (site + Fraction(1, 2)) * (Fraction(1, scale) - 1) / subsampling
+    return [[_keys(abs(tap - Fraction(phase, scale) - shift)) for tap in range(-2, 3)] for phase in range(scale)]
+
+
+def _keys(distance: Fraction) -> Fraction:
+    a, x = _KEYS_A, distance
+    if x < 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else Fraction(0)
+
+
+def describe(model: LumaModel, spec: FrameSpec, *, part: Part = "whole", edges: Edges = "native") -> ModelProto:
+    """The ONNX model that upscales planes of `spec` by `model.scale`, all shapes fixed.
+
+    Inputs are `y`, `u`, `v` (or `y` alone), outputs `y_up`, `u_up`, `v_up`, of the same integer type; chroma of an odd
+    size is rounded up, as in FFmpeg. Samples are rounded half to even and clipped to 0..2^depth - 1.
+    """
+    from onnx import checker, helper
+
+    builder = _Builder(model, spec, edges)
+    if part != "chroma":
+        builder.luma()
+    if part != "luma":
+        builder.chroma()
+    graph = helper.make_graph(builder.nodes, f"vsr {part}", builder.inputs, builder.outputs, builder.constants)
+    described = helper.make_model(graph, opset_imports=model.proto.opset_import, ir_version=10, producer_name="vsr")
+    checker.check_model(described)
+    return described
+
+
+class _Builder:
+    """Collects nodes; every name of its own starts with `vsr.`, so that none meets one of the network's."""
+
+    def __init__(self, model: LumaModel, spec: FrameSpec, edges: Edges) -> None:
+        from onnx import TensorProto
+
+        self.model, self.spec, self.edges = model, spec, edges
+        self.format, self.scale = spec.format, model.scale
+        self.packed = edges == "tensorrt" and spec.format.depth > 8
+        if self.packed and spec.format.depth == 16:
+            raise ValueError("two 16-bit samples don't fit a signed int32; 15 bits do")
+        integer = TensorProto.UINT8 if spec.format.depth == 8 else TensorProto.UINT16
+        self.type = TensorProto.INT32 if self.packed else integer
+        self.shapes = spec.format.shapes(spec.width, spec.height)
+        self.upscaled = spec.format.shapes(spec.width * self.scale, spec.height * self.scale)
+        self.nodes: list[NodeProto] = []
+        self.constants = []
+        self.inputs, self.outputs = [], []
+
+    def luma(self) -> None:
+        network: GraphProto = self.model.proto.graph
+        white = self.format.white
+        value = self._enter(0)
+        if self.model.peak != white:
+            value = self._add("Mul", value, self._constant("y_in_scale", np.float32(self.model.peak / white)))
+        self._add("Identity", value, output=network.input[0].name)
+        self.constants += network.initializer
+        *body, last = network.node
+        self.nodes += body
+        shuffled = last.op_type == "DepthToSpace"
+        if not shuffled:
+            self.nodes.append(last)
+        value = last.input[0] if shuffled else network.output[0].name
+        if self.model.peak != white:
+            value = self._add("Mul", value, self._constant("y_out_scale", np.float32(white / self.model.peak)))
+        self._leave(0, self._rounded(value, "y"), last if shuffled else None)
+
+    def chroma(self) -> None:
+        if self.format.chroma == "grey":
+            return
+        kernel = chroma_kernel(self.format.chroma, self.spec.location, self.scale, self.format.depth)
+        weights = self._constant("chroma_kernel", kernel)
+        pads = self._constant("chroma_pads", np.array([0, 0, 2, 2, 0, 0, 2, 2], np.int64))
+        for plane in (1, 2):
+            padded = self._add("Pad", self._enter(plane), pads, mode="edge")
+            value = self._rounded(self._add("Conv", padded, weights), INPUTS[plane])
+            shuffle = self._node("DepthToSpace", "", blocksize=self.scale, mode="CRD")
+            self._leave(plane, value, shuffle)
+
+    def _enter(self, plane: int) -> str:
+        """The plane as float32."""
+        from onnx import TensorProto, helper
+
+        name, (rows, columns) = INPUTS[plane], self.shapes[plane]
+        samples = rows * columns
+        shape = [(samples + 1) // 2] if self.packed else [1, 1, rows, columns]
+        self.inputs.append(helper.make_tensor_value_info(name, self.type, shape))
+        if self.packed:
+            base = self._constant("65536", np.int32(65536))
+            high = self._add("Div", name, base)
+            low = self._add("Sub", name, self._add("Mul", high, base))
+            axis = self._constant("last", np.array([1], np.int64))
+            pairs = [self._add("Unsqueeze", half, axis) for half in (low, high)]
+            flat = self._reshape(self._add("Concat", *pairs, axis=1), [-1])
+            name = self._reshape(self._slice(flat, [samples]), [1, 1, rows, columns])
+        return self._add("Cast", name, to=TensorProto.FLOAT)
+
+    def _rounded(self, value: str, name: str) -> str:
+        limits = self._constant("black", np.float32(0)), self._constant("white", np.float32(self.format.white))
+        return self._add("Clip", self._add("Round", value), *limits)
+
+    def _leave(self, plane: int, value: str, shuffle: NodeProto | None) -> None:
+        """Casts rounded samples, before the shuffle where the backend can shuffle integers; declares the output."""
+        from onnx import helper
+
+        name, (rows, columns) = OUTPUTS[plane], self.upscaled[plane]
+        early = self.edges == "native"
+        if early:
+            value = self._add("Cast", value, to=self.type)
+        if shuffle is not None:
+            attributes = {a.name: helper.get_attribute_value(a) for a in shuffle.attribute}
+            value = self._add("DepthToSpace", value, **attributes)
+        given = self.shapes[plane]
+        if (rows, columns) != (given[0] * self.scale, given[1] * self.scale):
+            value = self._slice(value, [1, 1, rows, columns])
+        if self.packed:
+            value = self._pack(value, rows * columns)
+        elif not early:
+            value = self._add("Cast", value, to=self.type)
+        self._add("Identity", value, output=name)
+        shape = [(rows * columns + 1) // 2] if self.packed else [1, 1, rows, columns]
+        self.outputs.append(helper.make_tensor_value_info(name, self.type, shape))
+
+    def _pack(self, value: str, samples: int) -> str:
+        from onnx import TensorProto
+
+        flat = self._reshape(self._add("Cast", value, to=TensorProto.INT32), [-1])
+        if samples % 2:
+            flat = self._add("Concat", flat, self._constant("zero", np.zeros(1, np.int32)), axis=0)
+        pairs = self._reshape(flat, [-1, 2])
+        low, high = (self._reshape(self._slice(pairs, [2**31, end], [0, end - 1]), [-1]) for end in (1, 2))
+        return self._add("Add", self._add("Mul", high, self._constant("65536", np.int32(65536))), low)
+
+    def _slice(self, value: str, ends: list[int], starts: list[int] | None = None) -> str:
+        starts = starts or [0] * len(ends)
+        bounds = [self._constant(f"i{v}", np.array(v, np.int64)) for v in (starts, ends, list(range(len(ends))))]
+        return self._add("Slice", value, *bounds)
+
+    def _reshape(self, value: str, shape: list[int]) -> str:
+        return self._add("Reshape", value, self._constant(f"i{shape}", np.array(shape, np.int64)))
+
+    def _constant(self, name: str, value: npt.ArrayLike) -> str:
+        from onnx import numpy_helper
+
+        name = f"vsr.{name}".replace(" ", "")
+        if name not in {constant.name for constant in self.constants}:
+            self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def _add(self, operator: str, *inputs: str, output: str = "", **attributes: object) -> str:
+        output = output or f"vsr.{operator}.{len(self.nodes)}"
+        self.nodes.append(self._node(operator, output, *inputs, **attributes))
+        return output
+
+    def _node(self, operator: str, output: str, *inputs: str, **attributes: object) -> NodeProto:
+        from onnx import helper
+
+        return helper.make_node(operator, list(inputs), [output], name=output, **attributes)
