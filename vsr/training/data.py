@@ -21,6 +21,15 @@ Plane = NDArray[np.uint8]
 
 HOLDOUT_EVERY = 50  # one picture in so many is kept for the validation curve
 LARGE = 500_000  # pixels from which a picture is also taken at half size
+TERMS = {  # by folder name: the licence as the pictures' source states it
+    "T91": "none stated; research use",
+    "BSDS400": "BSDS500 train and test; research use",
+    "DIV2K_luma181": "DIV2K; academic use",
+    "CID22": "CC BY-SA 4.0",
+    "CLIC2025": "Unsplash licence",
+    "photos": "CC0, CC BY-SA and Unsplash licences; one unstated",
+    "games_screens": "GPL, AGPL and MIT projects; some unstated",
+}
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".bmp")
 
 
@@ -88,6 +97,17 @@ def pictures(folder: Path) -> list[Path]:
     return found
 
 
+def is_held_out(index: int) -> bool:
+    """Whether the picture of that place in `pictures` is kept for validation."""
+    return index % HOLDOUT_EVERY == HOLDOUT_EVERY // 2
+
+
+def sources(folder: Path) -> list[dict[str, str]]:
+    """Name and terms of the sets under `folder`, for model cards."""
+    names = sorted({path.relative_to(folder).parts[0] for path in pictures(folder)})
+    return [{"name": name, "terms": TERMS.get(name, "unstated")} for name in names]
+
+
 def read_luma(path: Path) -> Plane:
     """The picture's 8-bit luma."""
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -106,7 +126,7 @@ def _decode_all(folder: Path, cache: Path, scale: int) -> None:
             highs.append(high.ravel())
             lows.append(low.ravel())
             sizes.append(low.shape)
-            held.append(index % HOLDOUT_EVERY == HOLDOUT_EVERY // 2)
+            held.append(is_held_out(index))
     cache.parent.mkdir(parents=True, exist_ok=True)
     partial = cache.with_suffix(".partial.npz")
     np.savez(partial, high=np.concatenate(highs), low=np.concatenate(lows), sizes=np.array(sizes), held=np.array(held))

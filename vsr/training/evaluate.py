@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,30 @@ import onnx
 import openvino
 from numpy.typing import NDArray
 
+from vsr.errors import UsageError
 from vsr.metrics import imresize, modcrop, psnr, ssim, to_uint8
-from vsr.training.data import Plane, pictures, read_luma
+from vsr.training.data import Plane, is_held_out, pictures, read_luma
 
 Upscaler = Callable[[Plane], NDArray[np.floating]]  # 8-bit luma -> luma scale times as large, peak 255, unrounded
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Luma planes to judge by, and what the set is called."""
+
+    name: str
+    planes: tuple[Plane, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> PictureSet:
+        """Every picture under `folder`, in the order of their names."""
+        return cls(folder.name, tuple(map(read_luma, pictures(folder))))
+
+    @classmethod
+    def held_out(cls, folder: Path) -> PictureSet:
+        """The pictures under `folder` that training leaves out."""
+        kept = (path for index, path in enumerate(pictures(folder)) if is_held_out(index))
+        return cls(f"held out of {folder.name}", tuple(map(read_luma, kept)))
 
 
 @dataclass(frozen=True)
@@ -23,6 +44,36 @@ class Score:
 
     psnr: float
     ssim: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table `vsr-eval` prints."""
+
+    name: str  # file name without suffix, or "bicubic"
+    scale: int
+    score: Score
+
+
+def rows(folder: Path, engines: Path, *, networks: Sequence[str], scales: Sequence[int]) -> Iterator[Row]:
+    """Scores on the pictures in `folder`: per scale the bicubic row, then every shipped model of `networks`.
+
+    No networks means all that ship. Raises UsageError for one that doesn't ship at any of `scales`.
+    """
+    planes = PictureSet.read(folder).planes
+    found = {scale: _models(engines, networks, scale) for scale in scales}
+    missing = [
+        name for name in networks if not any(path.stem.startswith(f"{name}_x") for path in chain(*found.values()))
+    ]
+    if missing or not any(found.values()):
+        known = ", ".join(sorted(path.stem for path in engines.glob("*.onnx"))) or "none"
+        raise UsageError(
+            f"no model of {', '.join(missing) or 'any network'} at these scales in {engines}; there: {known}"
+        )
+    for scale, paths in found.items():
+        yield Row("bicubic", scale, score(bicubic(scale), planes, scale=scale))
+        for path in paths:
+            yield Row(path.stem, scale, score(upscaler(onnx.load(path)), planes, scale=scale))
 
 
 def score(upscale: Upscaler, planes: Sequence[Plane], *, scale: int) -> Score:
@@ -55,6 +106,7 @@ def upscaler(model: onnx.ModelProto) -> Upscaler:
     return upscale
 
 
-def read_planes(folder: Path) -> list[Plane]:
-    """The luma of every picture under `folder`, in the order of their names."""
-    return [read_luma(path) for path in pictures(folder)]
+def _models(engines: Path, networks: Sequence[str], scale: int) -> list[Path]:
+    names = networks or sorted({path.stem.partition("_x")[0] for path in engines.glob("*.onnx")})
+    paths = [engines / f"{name}_x{scale}{suffix}.onnx" for name in names for suffix in ("", "_int8")]
+    return [path for path in paths if path.is_file()]

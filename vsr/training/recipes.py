@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -39,6 +39,15 @@ class Recipe:
     def name(self) -> str:
         return f"{self.network}_x{self.scale}"
 
+    def shortened(self, steps: int) -> Recipe:
+        """The same recipe with every stage cut in proportion, `steps` of them in float and at least one each."""
+        ratio = steps / sum(stage.steps for stage in self.stages)
+
+        def cut(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+            return tuple(replace(stage, steps=max(1, round(stage.steps * ratio))) for stage in stages)
+
+        return replace(self, stages=cut(self.stages), quantisation=cut(self.quantisation))
+
 
 def _finish(steps: int) -> Stage:
     return Stage(steps=steps, rate=1e-4, loss="l2", patch=64, bfloat16=False)
@@ -55,7 +64,7 @@ def _scratch(network: str, *, steps: int, finish: int) -> Recipe:
 
 def _transferred(network: str, scale: int, *, steps: int, finish: int) -> Recipe:
     stages = (Stage(steps=steps, rate=2e-3, warmup=200), _finish(finish))
-    return Recipe(network=network, scale=scale, stages=stages, quantisation=_quantisation(2_000), start=f"{network}_x2")
+    return Recipe(network=network, scale=scale, stages=stages, quantisation=_quantisation(1_500), start=f"{network}_x2")
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
@@ -64,10 +73,10 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         for recipe in (
             _scratch("m4c16", steps=40_000, finish=2_500),
             _scratch("m4c8", steps=50_000, finish=2_500),
-            _transferred("m4c16", 3, steps=14_000, finish=1_000),
-            _transferred("m4c16", 4, steps=14_000, finish=1_000),
-            _transferred("m4c8", 3, steps=16_000, finish=1_000),
-            _transferred("m4c8", 4, steps=16_000, finish=1_000),
+            _transferred("m4c16", 3, steps=10_000, finish=800),
+            _transferred("m4c16", 4, steps=10_000, finish=800),
+            _transferred("m4c8", 3, steps=12_000, finish=800),
+            _transferred("m4c8", 4, steps=12_000, finish=800),
         )
     }
 )
