@@ -15,7 +15,7 @@ SECONDS_TO_EXIT = 60
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of real media (VSR_DATA, else ../shared/data beside the checkout); the test skips where there is none."""
+    """The folder of real media: VSR_DATA, else ../shared/data beside the checkout; skips where there is none."""
     folder = Path(os.environ.get("VSR_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no real media in {folder}; set VSR_DATA to try them")
