@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vsr.pipeline import upscale as upscale
+    from vsr.pipeline import upscaled_frames as upscaled_frames
     from vsr.upscaler import Upscaler as Upscaler
 
 __version__ = "0.1.0"
-__all__ = ["Upscaler", "__version__", "upscale"]
+__all__ = ["Upscaler", "__version__", "upscale", "upscaled_frames"]
 
 
 def __getattr__(name: str) -> Any:
-    """Loads the two entry points on first use, so that `import vsr` and `vsr-run --help` stay instant."""
-    if name == "upscale":
-        from vsr.pipeline import upscale
+    """Loads the entry points on first use, so that `import vsr` and `vsr-run --help` stay instant."""
+    if name in ("upscale", "upscaled_frames"):
+        from vsr import pipeline
 
-        return upscale
+        return getattr(pipeline, name)
     if name == "Upscaler":
         from vsr.upscaler import Upscaler
 

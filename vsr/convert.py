@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from av.video.format import VideoFormat
 
 from vsr.errors import InputError
 from vsr.frame import Plane, PlanarFormat, Planes
 
 if TYPE_CHECKING:
-    from av.video.format import VideoFormat
     from av.video.frame import VideoFrame
     from av.video.plane import VideoPlane
 
@@ -43,6 +43,11 @@ def planar_format(format: VideoFormat) -> PlanarFormat:
 def is_rgb(format: VideoFormat) -> bool:
     """Whether samples are R, G, B, directly or through a palette; such frames become BT.709 of limited range."""
     return format.is_rgb or format.has_palette
+
+
+def has_alpha(pix_fmt: str) -> bool:
+    """Whether the format FFmpeg calls `pix_fmt` has a plane or channel of opacity."""
+    return any(component.is_alpha for component in VideoFormat(pix_fmt, 16, 16).components)
 
 
 def copy_in(frame: VideoFrame, format: PlanarFormat, planes: Planes) -> None:

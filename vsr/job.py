@@ -36,6 +36,7 @@ class Source:
         start, end: range of the job in ticks, end exclusive; None: to the end.
         trimmed: the user chose the range, so other tracks are cut to it too.
         origin: seconds taken off the times of all tracks alike.
+        last_end: where the last frame ends, in ticks, if its packet says so.
     """
 
     path: str
@@ -57,6 +58,7 @@ class Source:
     end: int | None
     trimmed: bool
     origin: Fraction
+    last_end: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

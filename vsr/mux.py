@@ -64,6 +64,11 @@ def mux(job: Job, video: Iterable[Packet], path: Path, report: Report) -> None:
                     target.mux_one(packet)
 
 
+def global_header(job: Job) -> bool:
+    """Whether the container keeps the encoder's header apart from its packets."""
+    return bool(av.ContainerFormat(container_for(job.output).muxer, "w").flags & GLOBAL_HEADER)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turns what goes wrong while writing into one line, and leaves no part behind."""
@@ -94,7 +99,7 @@ def _video_track(job: Job, target: OutputContainer) -> VideoStream:
     encoder = job.encoder
     assert encoder is not None
     track: Any = target.add_stream(encoder.codec, rate=job.source.rate)
-    configure(track.codec_context, job, global_header=bool(target.format.flags & GLOBAL_HEADER), threads=1)
+    configure(track.codec_context, job, global_header=global_header(job), threads=1)
     track.time_base = job.source.time_base
     track.set_display_matrix(job.source.facts.display_matrix)
     return track  # type: ignore[no-any-return]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from vsr.errors import UsageError
 
@@ -65,6 +65,20 @@ class RunSettings:
     start: float = 0.0  # seconds from the first frame
     duration: float | None = None  # seconds; None: to the end
     overwrite: bool = False
+
+    @classmethod
+    def of(cls, **options: Any) -> Self:
+        """Settings from one flat set of names: each goes to the dataclass that has it. Raises UsageError for others."""
+        groups: dict[str, dict[str, Any]] = {"": {}, "engine": {}, "encode": {}}
+        owners = {"engine": EngineSettings, "encode": EncodeSettings, "": cls}
+        for name, value in options.items():
+            group = next((g for g, owner in owners.items() if name in owner.__dataclass_fields__), None)
+            if group is None:
+                raise UsageError(f"no option {name!r}")
+            groups[group][name] = value
+        return cls(
+            **groups[""], engine=EngineSettings(**groups["engine"]), encode=EncodeSettings(**groups["encode"])
+        )
 
     def validate(self) -> None:
         """Raises UsageError for options that contradict each other."""

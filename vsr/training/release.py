@@ -1,4 +1,4 @@
-"""Trained weights become shipped models: scored, entered in `manifest.json`, int8 only where it costs almost nothing."""
+"""Trained weights become shipped models: scored, entered in `manifest.json`, int8 only where it costs next to no dB."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Releaser:
         return result
 
     def write_int8(self, model: onnx.ModelProto, recipe: Recipe) -> Score:
-        """Writes NAME_int8.onnx and enters it; raises VerificationError when it loses over 0.10 dB against NAME.onnx."""
+        """Writes NAME_int8.onnx and enters it. VerificationError: it loses more than 0.10 dB against NAME.onnx."""
         floating = self._score(onnx.load(self.engines / f"{recipe.name}.onnx"), recipe)
         result = self._score(model, recipe)
         if floating.psnr - result.psnr > MOST_LOSS:

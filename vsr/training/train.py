@@ -21,8 +21,6 @@ from vsr.training.recipes import Recipe, Stage
 
 Model = TypeVar("Model", bound=nn.Module)
 
-CHECKPOINT_EVERY = 1_000
-REPORT_EVERY = 2_500
 VALIDATION_SIDE = 192  # low-resolution pixels of the centre piece a held-out picture is judged by
 
 
@@ -83,9 +81,10 @@ def fit(
     average: float,
     checkpoint: Path,
     resume: bool = False,
+    every: int = 2_500,
     log: Callable[[str], None] = print,
 ) -> Model:
-    """Train through all stages and return the moving average of the weights.
+    """Train through all stages and return the moving average of the weights; save and validate `every` so many steps.
 
     Batches depend on seed and step alone, so a run resumed from `checkpoint` equals an unbroken one.
     """
@@ -98,10 +97,9 @@ def fit(
         loss = _step(model, optimiser, dataset, stages, step, seed)
         ema.update_parameters(model)
         step += 1
-        if step % REPORT_EVERY == 0 or step == total:
-            log(f"step {step} loss {255 * loss:.4f} holdout {validate(ema.module, dataset):.3f} dB")
-        if step % CHECKPOINT_EVERY == 0 or step == total:
+        if step % every == 0 or step == total:
             _save(checkpoint, step, model, ema, optimiser)
+            log(f"step {step} loss {255 * loss:.4f} holdout {validate(ema.module, dataset):.3f} dB")
     return cast(Model, ema.module)
 
 

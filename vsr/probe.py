@@ -1,0 +1,271 @@
+"""probe(settings) -> Job: looks at the input once and decides everything."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, gcd, lcm
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vsr import __version__, tracks, y4m
+from vsr.chunks import SECONDS, Chunk, cut
+from vsr.colour import read_facts
+from vsr.convert import has_alpha, planar_format
+from vsr.decode import pictures
+from vsr.demux import open_input, packets, video_stream
+from vsr.encode import choose_encoder, encoder_threads, even, output_aspect
+from vsr.errors import InputError, OutputError, UsageError
+from vsr.job import Encoder, Job, Network, Source, identity
+from vsr.models import resolve
+from vsr.report import Report
+from vsr.settings import SCALES, EngineSettings, RunSettings
+from vsr.tracks import Track, container_for
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+FALLBACK_RATE = Fraction(25)
+RATES = (Fraction(1, 10), Fraction(1000))  # what a header may claim and be believed
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What reading every packet of the video track found; times in ticks, rising."""
+
+    pts: tuple[int, ...]  # of presented frames
+    keys: tuple[int, ...]
+    untimed: bool  # packets without pts, or pts that repeat
+    end: int | None  # of the last frame, where its packet says how long it lasts
+
+
+def scan(container: InputContainer, stream: VideoStream) -> Scan:
+    """Reads the whole track's packets; nothing is decoded."""
+    shown: list[tuple[int, int]] = []
+    keys, missing = [], False
+    for packet in packets(container, [stream], Report()):
+        if packet.pts is None:
+            missing = True
+        elif not packet.is_discard:
+            shown.append((packet.pts, packet.duration or 0))
+            if packet.is_keyframe:
+                keys.append(packet.pts)
+    shown.sort()
+    pts = tuple(time for time, _ in shown)
+    end = sum(shown[-1]) if shown and shown[-1][1] else None
+    reordered_avi = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
+    return Scan(pts, tuple(sorted(keys)), missing or reordered_avi or len(set(pts)) < len(pts), end)
+
+
+def probe(settings: RunSettings) -> Job:
+    """Decides a run: opens the input, scans its packets, decodes its first frame, writes nothing.
+
+    Raises:
+        UsageError, InputError, OutputError: one line each.
+    """
+    settings.validate()
+    if settings.sink is None:
+        check_output(settings.input, settings.output, overwrite=settings.overwrite)
+    if settings.input == "-":
+        return _job(settings, _piped(y4m.read_header(sys.stdin.buffer)), (), (Chunk(index=0, start=0, end=None),))
+    with open_input(settings.input) as container:
+        scanned = scan(container, video_stream(container, settings.input))
+    with open_input(settings.input) as container:
+        stream = video_stream(container, settings.input)
+        fate: tuple[Track, ...] = ()
+        if settings.sink is None and settings.output != "-":
+            fate = tracks.plan(container, stream.index, container_for(settings.output))
+        source = _source(settings, container, stream, scanned, fate)
+    length = round(SECONDS / source.time_base)
+    keys = () if source.untimed else scanned.keys
+    return _job(settings, source, fate, cut(keys, source.start, source.end, length))
+
+
+def check_output(source: str, output: str, *, overwrite: bool) -> None:
+    """Refuses what would lose a file or fail at the end: output equal to input, existing, or in no writable folder.
+
+    Raises:
+        OutputError: with what to do about it.
+    """
+    if output == "-":
+        return
+    path = Path(output)
+    if path.exists() and source != "-" and os.path.exists(source) and os.path.samefile(path, source):
+        raise OutputError(f"{output}: is the input itself; choose another name")
+    if path.is_dir():
+        raise OutputError(f"{output}: is a folder; name a file, or give a folder as input too")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{output}: exists already (--overwrite replaces it once the new file is verified)")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path.parent}: no such folder")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path.parent}: can't write there")
+
+
+def _piped(header: y4m.Header) -> Source:
+    return Source(
+        path="-", bytes=0, modified_ns=0, stream=0, width=header.width, height=header.height, format=header.format,
+        pix_fmt=header.format.pix_fmt, codec="y4m", facts=header.facts, time_base=1 / header.rate, rate=header.rate,
+        untimed=True, nominal=1, frames=None, start=0, end=None, trimmed=False, origin=Fraction(0), last_end=None,
+    )  # fmt: skip
+
+
+def _source(
+    settings: RunSettings, container: InputContainer, stream: VideoStream, scanned: Scan, fate: tuple[Track, ...]
+) -> Source:
+    first = next(pictures(stream, packets(container, [stream], Report()), Report()), None)
+    if first is None:
+        raise InputError(f"{settings.input}: not one frame of track {stream.index} can be decoded")
+    base = stream.time_base or Fraction(1, 1000)
+    rate = _rate(stream, scanned, base)
+    begin = 0 if scanned.untimed else scanned.pts[0]
+    start = begin + round(Fraction(settings.start) / base)
+    end = None if settings.duration is None else start + round(Fraction(settings.duration) / base)
+    chosen = [pts for pts in scanned.pts if pts >= start and (end is None or pts < end)]
+    count = len(scanned.pts) or None if scanned.untimed else len(chosen)
+    if not scanned.untimed and not chosen:
+        length = float((scanned.pts[-1] - begin) * base)
+        raise UsageError(f"--start {settings.start:g} is past the end of {settings.input} ({length:.2f} s)")
+    bytes_, modified = identity(settings.input)
+    trimmed = bool(settings.start) or end is not None
+    return Source(
+        path=settings.input,
+        bytes=bytes_,
+        modified_ns=modified,
+        stream=stream.index,
+        width=first.width,
+        height=first.height,
+        format=planar_format(first.format),
+        pix_fmt=first.format.name,
+        codec=stream.codec_context.name,
+        facts=read_facts(stream, first),
+        time_base=base,
+        rate=rate,
+        untimed=scanned.untimed,
+        nominal=_nominal(scanned, rate, base),
+        frames=count,
+        start=start,
+        end=end,
+        trimmed=trimmed,
+        origin=_origin(container, 0 if scanned.untimed else chosen[0], base, fate, trimmed=trimmed),
+        last_end=None if scanned.untimed or end is not None else scanned.end,
+    )
+
+
+def _rate(stream: VideoStream, scanned: Scan, base: Fraction) -> Fraction:
+    """Average frames per second: counted where there are timestamps, else what the header claims."""
+    if not scanned.untimed and len(scanned.pts) > 1:
+        span = (scanned.pts[-1] - scanned.pts[0]) * base
+        counted = (len(scanned.pts) - 1) / span
+        claimed = stream.average_rate or stream.guessed_rate
+        return claimed if claimed and abs(claimed / counted - 1) < Fraction(1, 200) else counted.limit_denominator(1001)
+    claimed = stream.guessed_rate or stream.average_rate
+    return claimed if claimed and RATES[0] <= claimed <= RATES[1] else FALLBACK_RATE
+
+
+def _nominal(scanned: Scan, rate: Fraction, base: Fraction) -> int:
+    """Ticks of a frame that says nothing: the commonest distance between frames."""
+    if not scanned.untimed and len(scanned.pts) > 1:
+        return int(statistics.median_low([b - a for a, b in zip(scanned.pts, scanned.pts[1:], strict=False)]))
+    return max(1, round(1 / rate / base))
+
+
+def _origin(
+    container: InputContainer, first: int, base: Fraction, fate: tuple[Track, ...], *, trimmed: bool
+) -> Fraction:
+    """Seconds to take off all tracks alike, so that the file starts at zero and no time gets rounded.
+
+    The earliest start of all kept tracks (sound that starts below zero is encoder priming and stays there), rounded
+    down to an instant that every track's time base can hold.
+    """
+    kept = [container.streams[track.index] for track in fate if track.action == "copy"]
+    bases = [base, *(stream.time_base for stream in kept if stream.time_base)]
+    starts = [first * base]
+    if not trimmed:
+        starts += [max(Fraction(0), s.start_time * s.time_base) for s in kept if s.start_time is not None and s.time_base]
+    grid = Fraction(lcm(*(b.numerator for b in bases)), gcd(*(b.denominator for b in bases)))
+    return min(starts) // grid * grid
+
+
+def _job(settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks: tuple[Chunk, ...]) -> Job:
+    scale = _scale(settings, source)
+    engine = EngineSettings(**{**vars(settings.engine), "scale": scale})
+    choice = resolve(engine, source.format.depth)
+    sink = settings.sink or ("y4m" if settings.output == "-" else "")
+    notes = [f"dropped: {track} {track.why}" for track in fate if track.action == "drop"]
+    encoder = None if sink else _encoder(settings, source, scale, notes)
+    if source.untimed and source.path != "-":
+        notes.append(f"no usable timestamps in the input: frames are set at {float(source.rate):g} a second")
+    if has_alpha(source.pix_fmt):
+        notes.append("dropped: the alpha channel")
+    if sink == "" and not container_for(settings.output).rotation and source.facts.display_matrix:
+        notes.append(f"dropped: the rotation tag ({container_for(settings.output).muxer} has no place for it)")
+    return Job(
+        version=__version__,
+        source=source,
+        network=Network(
+            name=choice.network,
+            path=str(choice.path),
+            scale=scale,
+            precision=choice.precision,
+            backend=settings.engine.backend,
+            sha256=choice.sha256,
+        ),
+        output="" if sink else settings.output,
+        sink=sink,
+        encoder=encoder,
+        tracks=fate,
+        chunks=chunks,
+        notes=tuple(notes),
+    )
+
+
+def _scale(settings: RunSettings, source: Source) -> int:
+    """The network's factor: as given, or the next whole one that reaches the size asked for."""
+    width, height = wanted_size(settings, source.width, source.height)
+    if settings.size is None and settings.height is None:
+        return settings.engine.scale
+    factor = max(Fraction(width, source.width), Fraction(height, source.height))
+    if factor <= 1:
+        raise UsageError(f"{width}x{height} is not larger than the input's {source.width}x{source.height}")
+    if factor > max(SCALES):
+        largest = f"{source.width * max(SCALES)}x{source.height * max(SCALES)}"
+        raise UsageError(f"{width}x{height} is more than {max(SCALES)} times the input; {largest} at most")
+    return max(min(SCALES), ceil(factor))
+
+
+def wanted_size(settings: RunSettings, width: int, height: int) -> tuple[int, int]:
+    """Width and height of the result for an input of this size; --height keeps the shape, width rounded to even."""
+    if settings.size is not None:
+        return settings.size
+    if settings.height is not None:
+        return round(Fraction(width * settings.height, height) / 2) * 2, settings.height
+    return width * settings.engine.scale, height * settings.engine.scale
+
+
+def _encoder(settings: RunSettings, source: Source, scale: int, notes: list[str]) -> Encoder:
+    codec, pix_fmt, options = choose_encoder(
+        source.format, container_for(settings.output), settings.encode, settings.output
+    )
+    wanted = wanted_size(settings, source.width, source.height)
+    size = even(wanted, codec, pix_fmt)
+    aspect = source.facts.aspect
+    if size != wanted:
+        notes.append(f"{codec} takes even sizes only: {size[0]}x{size[1]} with the edge repeated")
+    else:
+        aspect = output_aspect(aspect, (source.width * scale, source.height * scale), size)
+    if pix_fmt != source.pix_fmt.replace("yuvj", "yuv"):
+        notes.append(f"stored as {pix_fmt} (input {source.pix_fmt})")
+    return Encoder(
+        codec=codec,
+        pix_fmt=pix_fmt,
+        width=size[0],
+        height=size[1],
+        aspect=aspect,
+        options=options,
+        threads=encoder_threads(),
+    )

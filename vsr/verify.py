@@ -1,0 +1,216 @@
+"""Reads a finished file back and compares it with its source and its job. Knows nothing of the run that wrote it.
+
+The rule for times: equal exactly where the output's time base can hold them (MP4, MOV), else to half a tick, after one
+shift by whole ticks common to all tracks.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from vsr.colour import read_facts
+from vsr.decode import Timeline, pictures
+from vsr.demux import open_input, packets
+from vsr.errors import VerificationError
+from vsr.job import Job
+from vsr.report import Report
+from vsr.tracks import Track, container_for
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+ADTS_SYNC, ADTS_HEADERS = 0xFFF0, (7, 9)  # ISO/IEC 13818-7 6.2; MP4 stores AAC without this header, TS with it
+
+
+@dataclass
+class Recording:
+    """One track's packets: times in seconds, checksums of what they carry."""
+
+    tick: Fraction
+    times: list[Fraction] = field(default_factory=list)
+    payloads: list[frozenset[int]] = field(default_factory=list)
+
+
+def verify(source: str, output: str, job: Job) -> list[str]:
+    """Compares the file `output` with the file `source` as `job` planned it.
+
+    Returns:
+        What was found right, one line each.
+
+    Raises:
+        VerificationError: all differences, in one line.
+    """
+    wrong: list[str] = []
+    with open_input(output) as written:
+        found = _record(written, [stream.index for stream in written.streams if stream.type != "attachment"])
+        report = Report()
+        track: Any = written.streams[0]
+        shift = _check_times(job, source, found[0], wrong)
+        _check_picture(job, track, next(pictures(track, _rewound(written, track, report), report), None), wrong)
+        copies = _check_copies(job, source, written, found, shift, wrong)
+        _check_end(job, source, track, wrong)
+    if wrong:
+        raise VerificationError(f"{output}: " + "; ".join(wrong))
+    frames = f"{len(found[0].times)} frames, every pts"
+    return [frames, f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation", *copies]
+
+
+def _rewound(container: InputContainer, stream: VideoStream, report: Report) -> Any:
+    container.seek(stream.start_time or 0, stream=stream)
+    return packets(container, [stream], report)
+
+
+def _record(container: InputContainer, indexes: Sequence[int]) -> dict[int, Recording]:
+    """Every packet of some tracks: times of presentation (rising) and, but for the first track, checksums."""
+    found = {index: Recording(container.streams[index].time_base or Fraction(1)) for index in indexes}
+    if not found:
+        return found
+    for packet in packets(container, [container.streams[index] for index in indexes], Report()):
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is None or packet.is_discard and packet.stream.type == "video":
+            continue
+        recording = found[packet.stream.index]
+        recording.times.append(time * packet.time_base)
+        if packet.stream.type != "video":
+            recording.payloads.append(_checksums(bytes(packet)))
+    for recording in found.values():
+        if not recording.payloads:
+            recording.times.sort()
+    return found
+
+
+def _checksums(payload: bytes) -> frozenset[int]:
+    """Checksum of a payload; for AAC with its transport header also of what follows the header."""
+    sums = {zlib.crc32(payload)}
+    if len(payload) > max(ADTS_HEADERS) and int.from_bytes(payload[:2], "big") & 0xFFF6 == ADTS_SYNC:
+        sums |= {zlib.crc32(payload[header:]) for header in ADTS_HEADERS}
+    return frozenset(sums)
+
+
+def _check_times(job: Job, source: str, found: Recording, wrong: list[str]) -> Fraction:
+    """Frame count and every pts; the common shift."""
+    expected = expected_times(job, source, decode=False)
+    problem, shift = _compare(expected, found.times, job.source.time_base, found.tick)
+    if problem and source != "-":  # packets aren't frames where the source is damaged or hides some: ask the decoder
+        expected = expected_times(job, source, decode=True)
+        problem, shift = _compare(expected, found.times, job.source.time_base, found.tick)
+    if problem:
+        wrong.append(f"picture track: {problem}")
+    if shift and container_for(job.output).exact:
+        wrong.append(f"all tracks start {float(shift):+.6f} s off")
+    return shift
+
+
+def expected_times(job: Job, source: str, *, decode: bool) -> list[Fraction]:
+    """When each frame of the job is to be shown, in seconds from its origin: by its packets, or by decoding them."""
+    base, begin, end = job.source.time_base, job.source.start, job.source.end
+    if source == "-":
+        return []
+    with open_input(source) as container:
+        stream: Any = container.streams[job.source.stream]
+        coded = packets(container, [stream], Report())
+        ticks: list[int]
+        if decode or job.source.untimed:
+            timeline = Timeline(base, job.source.rate if job.source.untimed else None, job.source.nominal)
+            shown = pictures(stream, coded, Report())
+            ticks = [timeline.stamp(picture.pts, picture.dts, picture.duration)[0] for picture in shown]
+        else:
+            ticks = sorted(packet.pts for packet in coded if packet.pts is not None and not packet.is_discard)
+    return [tick * base - job.source.origin for tick in ticks if tick >= begin and (end is None or tick < end)]
+
+
+def _compare(
+    expected: Sequence[Fraction], found: Sequence[Fraction], base: Fraction, tick: Fraction
+) -> tuple[str, Fraction]:
+    """(what differs, or ""; shift): times equal after a shift of whole ticks, exactly where `tick` divides `base`."""
+    if not expected:
+        return "", Fraction(0)
+    if len(expected) != len(found):
+        return f"{len(found)} instead of {len(expected)}", Fraction(0)
+    tolerance = Fraction(0) if (base / tick).denominator == 1 else tick / 2
+    near = (found[0] - expected[0]) // tick * tick
+    shifts = sorted((near, near + tick), key=lambda s: _worst(expected, found, s)[0])
+    worst, index = _worst(expected, found, shifts[0])
+    if worst <= tolerance:
+        return "", shifts[0]
+    return f"number {index} is {float(worst) * 1000:.3f} ms off", shifts[0]
+
+
+def _worst(expected: Sequence[Fraction], found: Sequence[Fraction], shift: Fraction) -> tuple[Fraction, int]:
+    return max((abs(b - a - shift), index) for index, (a, b) in enumerate(zip(expected, found, strict=True)))
+
+
+def _check_picture(job: Job, track: VideoStream, first: Any, wrong: list[str]) -> None:
+    """Size, aspect, tags and rotation, as a decoder sees them."""
+    if first is None:
+        wrong.append("no frame can be decoded")
+        return
+    encoder, facts, container = job.encoder, read_facts(track, first), container_for(job.output)
+    assert encoder is not None
+    planned, read = job.source.facts.colour, facts.colour
+    pairs = {
+        "size": ((encoder.width, encoder.height), (first.width, first.height)),
+        "aspect": (encoder.aspect, facts.aspect),
+        "pixel format": (encoder.pix_fmt, first.format.name.replace("yuvj", "yuv")),
+        "range": (planned.range or read.range, read.range),
+        "primaries": (planned.primaries, read.primaries),
+        "transfer": (planned.transfer, read.transfer),
+        "matrix": (planned.matrix, read.matrix),
+        "rotation": (job.source.facts.display_matrix if container.rotation else None, facts.display_matrix),
+    }
+    wrong += [f"{name} is {is_} instead of {should}" for name, (should, is_) in pairs.items() if should != is_]
+
+
+def _check_copies(
+    job: Job, source: str, written: InputContainer, found: dict[int, Recording], shift: Fraction, wrong: list[str]
+) -> list[str]:
+    """Every copied track: there, in order, of the same language, packets equal and in time."""
+    copies = [track for track in job.tracks if track.action == "copy"]
+    if len(written.streams) != 1 + len(copies):
+        wrong.append(f"{len(written.streams)} tracks instead of {1 + len(copies)}")
+        return []
+    with open_input(source) as original:
+        media = [track.index for track in copies if track.kind != "attachment"]
+        recordings = _record(original, media)
+    checked = []
+    for number, track in enumerate(copies, start=1):
+        if (written.streams[number].language or "und") != (track.language or "und"):
+            wrong.append(f"{track}: language is {written.streams[number].language}")
+        if track.kind != "attachment":
+            problem = _check_copy(job, recordings[track.index], found[number], shift)
+            if problem:
+                wrong.append(f"{track}: {problem}")
+            checked.append(f"{track}: {len(found[number].times)} packets bit for bit, in time")
+    return checked
+
+
+def _check_copy(job: Job, original: Recording, copy: Recording, shift: Fraction) -> str:
+    chosen = [(t, p) for t, p in zip(original.times, original.payloads, strict=True) if _in_range(job, t)]
+    if len(chosen) != len(copy.times):
+        return f"{len(copy.times)} packets instead of {len(chosen)}"
+    if not all(a & b for (_, a), b in zip(chosen, copy.payloads, strict=True)):
+        return "packets differ in content"
+    off = max((abs(b - (t - job.source.origin) - shift) for (t, _), b in zip(chosen, copy.times, strict=True)), default=0)
+    tolerance = Fraction(0) if (original.tick / copy.tick).denominator == 1 else copy.tick / 2
+    return "" if off <= tolerance else f"up to {float(off) * 1000:.3f} ms out of time"
+
+
+def _in_range(job: Job, time: Fraction) -> bool:
+    begin, end, base = job.source.start, job.source.end, job.source.time_base
+    return not job.source.trimmed or (time >= begin * base and (end is None or time < end * base))
+
+
+def _check_end(job: Job, source: str, track: VideoStream, wrong: list[str]) -> None:
+    """The track lasts as long as planned, to one tick, where the container says how long."""
+    if job.source.last_end is None or track.duration is None or not container_for(job.output).exact:
+        return
+    base = track.time_base or Fraction(1)
+    ends = (track.start_time or 0) * base + track.duration * base
+    planned = job.source.last_end * job.source.time_base - job.source.origin
+    if abs(ends - planned) > max(base, job.source.time_base):
+        wrong.append(f"the picture ends at {float(ends):.6f} s instead of {float(planned):.6f} s")
