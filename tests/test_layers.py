@@ -70,7 +70,7 @@ def violations(module: str, source: str) -> list[str]:
         if top == "vsr":
             target = row_of(name)
             if target is None or target.rank < row.rank:
-                found.append(f"{module} imports {name}, which lies above it")
+                found.append(f"{module} imports {name}, which lies above it or in no row")
         elif top not in sys.stdlib_module_names and top not in row.libraries:
             found.append(f"{module} imports {name}; its row allows {', '.join(sorted(row.libraries)) or 'no library'}")
     return found
