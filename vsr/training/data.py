@@ -57,6 +57,8 @@ class Dataset:
         """
         rng = np.random.default_rng((seed, step))
         pairs = [pair for pair in self.train if min(pair.low.shape) >= patch + 2 * self.radius]
+        if not pairs:
+            raise InputError(f"no training picture has {patch} low-resolution pixels per side; give larger pictures")
         shares = np.sqrt([pair.low.size for pair in pairs])
         chosen = rng.choice(len(pairs), size, p=shares / shares.sum())
         patches = [self._patch(pairs[index], patch, rng) for index in chosen]

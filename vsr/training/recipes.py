@@ -64,7 +64,7 @@ def _scratch(network: str, *, steps: int, finish: int) -> Recipe:
 
 def _transferred(network: str, scale: int, *, steps: int, finish: int) -> Recipe:
     stages = (Stage(steps=steps, rate=2e-3, warmup=200), _finish(finish))
-    return Recipe(network=network, scale=scale, stages=stages, quantisation=_quantisation(1_500), start=f"{network}_x2")
+    return Recipe(network=network, scale=scale, stages=stages, quantisation=_quantisation(1_200), start=f"{network}_x2")
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
@@ -73,10 +73,10 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         for recipe in (
             _scratch("m4c16", steps=40_000, finish=2_500),
             _scratch("m4c8", steps=50_000, finish=2_500),
-            _transferred("m4c16", 3, steps=10_000, finish=800),
-            _transferred("m4c16", 4, steps=10_000, finish=800),
-            _transferred("m4c8", 3, steps=12_000, finish=800),
-            _transferred("m4c8", 4, steps=12_000, finish=800),
+            _transferred("m4c16", 3, steps=8_000, finish=600),
+            _transferred("m4c16", 4, steps=8_000, finish=600),
+            _transferred("m4c8", 3, steps=9_000, finish=600),
+            _transferred("m4c8", 4, steps=9_000, finish=600),
         )
     }
 )

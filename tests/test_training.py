@@ -1,0 +1,285 @@
+"""Pictures to patches to weights to ONNX, in float32 and int8, at toy size; and the models that ship."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import cv2  # noqa: E402
+import onnx  # noqa: E402
+import openvino  # noqa: E402
+
+from vsr.cli import eval as eval_command  # noqa: E402
+from vsr.cli import train as train_command  # noqa: E402
+from vsr.errors import InputError, UsageError, VerificationError  # noqa: E402
+from vsr.metrics import imresize, to_uint8  # noqa: E402
+from vsr.models import models_folder, processor_flags  # noqa: E402
+from vsr.networks.mxcy import MxCy  # noqa: E402
+from vsr.training.data import Dataset, load, pictures, read_luma, sources  # noqa: E402
+from vsr.training.evaluate import PictureSet, score, upscaler  # noqa: E402
+from vsr.training.export import float_model, int8_model  # noqa: E402
+from vsr.training.quantise import QuantisedMxCy, calibrated, float_kernels, int8_kernels  # noqa: E402
+from vsr.training.recipes import RECIPES, Stage  # noqa: E402
+from vsr.training.release import Releaser  # noqa: E402
+from vsr.training.train import as_input, fit, rate_at, validate  # noqa: E402
+
+SHIPPED = sorted(models_folder().glob("*.onnx"))
+SHORT = (Stage(steps=4, rate=2e-3, batch=2, patch=12), Stage(steps=2, rate=1e-4, loss="l2", batch=2, patch=16))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in one order, and no waiting for a core that other work holds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Smooth shapes with sharp edges, 30 of them: enough for one to be held out."""
+    folder = tmp_path_factory.mktemp("pictures") / "synthetic"
+    folder.mkdir()
+    rng = np.random.default_rng(7)
+    for index in range(30):
+        canvas = cv2.resize(rng.integers(0, 256, (5, 6, 3)).astype(np.uint8), (173, 160), interpolation=cv2.INTER_CUBIC)
+        for _ in range(12):
+            centre = tuple(map(int, rng.integers(0, 160, 2)))
+            colour = tuple(map(int, rng.choice([0, 60, 255], 3)))
+            cv2.circle(canvas, centre, int(rng.integers(3, 30)), colour, -1, cv2.LINE_AA)
+        cv2.imwrite(str(folder / f"{index:02}.png"), canvas)
+    return folder.parent
+
+
+@pytest.fixture(scope="session")
+def dataset(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return load(photographs, tmp_path_factory.mktemp("cache") / "x2.npz", scale=2, radius=6)
+
+
+def lively(channels: int = 8, scale: int = 2) -> MxCy:
+    """An untrained network whose output differs visibly from its input."""
+    torch.manual_seed(3)
+    return MxCy(4, channels, scale)
+
+
+def biased(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Random codes, a third of them 0 and a third 255."""
+    return np.choose(rng.integers(0, 3, shape), [0, 255, rng.integers(0, 256, shape)]).astype(np.uint8)
+
+
+def test_luma_folders_are_taken_as_they_are(tmp_path: Path) -> None:
+    colour = np.dstack([np.full((8, 8), value, np.uint8) for value in (200, 200, 200)])
+    for name in ("rgb", "some_luma"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "a.png"), colour)
+    assert {int(read_luma(path)[0, 0]) for path in pictures(tmp_path)} == {200, round(16 + 219 * 200 / 255)}
+    assert [entry["name"] for entry in sources(tmp_path)] == ["rgb", "some_luma"]
+
+
+def test_pictures_that_are_none_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no pictures"):
+        pictures(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"a\.png"):
+        read_luma(tmp_path / "a.png")
+
+
+def test_low_and_high_patches_lie_on_each_other(dataset: Dataset) -> None:
+    low, high = dataset.batch(5, seed=1, size=32, patch=20)
+    assert low.shape == (32, 1, 32, 32)
+    assert high.shape == (32, 1, 40, 40)
+    for reduced, reference in zip(low[:, 0], high[:, 0], strict=True):
+        inner = to_uint8(imresize(reference, 0.5))[2:-2, 2:-2]  # what the cut edge can't reach
+        np.testing.assert_array_equal(inner, reduced[8:-8, 8:-8])
+    assert len({patch.tobytes() for patch in low}) > 30
+
+
+def test_context_is_real_inside_and_repeated_outside(dataset: Dataset, photographs: Path) -> None:
+    plane = read_luma(pictures(photographs)[0])[:160, :172]
+    np.testing.assert_array_equal(dataset.train[0].low, np.pad(to_uint8(imresize(plane, 0.5)), 6, "edge"))
+    assert (len(dataset.train), len(dataset.holdout)) == (29, 1)
+
+
+def test_pictures_smaller_than_a_patch_are_an_error(dataset: Dataset) -> None:
+    with pytest.raises(InputError, match="200"):
+        dataset.batch(0, seed=1, size=1, patch=200)
+
+
+def test_batches_depend_on_seed_and_step_alone(dataset: Dataset) -> None:
+    first = dataset.batch(9, seed=1, size=4, patch=16)
+    dataset.batch(10, seed=1, size=4, patch=16)
+    np.testing.assert_array_equal(first[0], dataset.batch(9, seed=1, size=4, patch=16)[0])
+    assert not np.array_equal(first[0], dataset.batch(10, seed=1, size=4, patch=16)[0])
+    assert not np.array_equal(first[0], dataset.batch(9, seed=2, size=4, patch=16)[0])
+
+
+def test_the_rate_warms_up_and_falls_in_every_stage() -> None:
+    stages = (Stage(steps=100, rate=1.0, warmup=10), Stage(steps=50, rate=0.1))
+    rates = [rate_at(stages, step)[1] for step in range(150)]
+    assert rates[0] == pytest.approx(1 / 11)
+    assert max(rates) == rates[10] == pytest.approx(1)
+    assert rates[99] < 0.001
+    assert rates[100] == pytest.approx(0.1)
+    assert rates[149] < 0.001
+
+
+def test_a_resumed_run_equals_an_unbroken_one(dataset: Dataset, tmp_path: Path) -> None:
+    def run(checkpoint: str, *, resume: bool = False, stop: int = 0) -> MxCy:
+        def log(line: str) -> None:
+            if line.startswith(f"step {stop} "):
+                raise InterruptedError
+
+        torch.manual_seed(1)
+        model = MxCy(4, 8, 2).expanded()
+        path = tmp_path / checkpoint
+        return fit(model, dataset, SHORT, seed=1, average=0.9, checkpoint=path, resume=resume, every=3, log=log)
+
+    unbroken = run("a.pt")
+    with pytest.raises(InterruptedError):
+        run("b.pt", stop=3)
+    resumed = run("b.pt", resume=True)
+    for a, b in zip(unbroken.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_training_beats_its_start(dataset: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = MxCy(4, 8, 2).expanded()
+    before = validate(model, dataset)
+    stages = (Stage(steps=80, rate=2e-3, warmup=5, batch=4, patch=16),)
+    trained = fit(model, dataset, stages, seed=1, average=0.9, checkpoint=tmp_path / "c.pt", log=lambda line: None)
+    assert validate(trained, dataset) > before + 0.5
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_float_model_equals_torch(scale: int) -> None:
+    network = lively(scale=scale)
+    model = float_model(float_kernels(network), network="m4c8", scale=scale)
+    plane = biased(np.random.default_rng(scale), (23, 31))
+    with torch.no_grad():
+        expected = 255 * network(as_input(np.pad(plane, 6, "edge")[None, None]))[0, 0].numpy()
+    np.testing.assert_allclose(upscaler(model)(plane), expected, atol=0.01)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_signed_export_equals_unsigned_training_form(scale: int) -> None:
+    rng = np.random.default_rng(scale)
+    quantised = QuantisedMxCy(lively(channels=16, scale=scale))
+    quantised.calibrate(as_input(biased(rng, (4, 1, 40, 40))))
+    plane = biased(rng, (120, 131))
+    with torch.no_grad():
+        expected = 255 * quantised(as_input(np.pad(plane, 6, "edge")[None, None]))[0, 0].numpy()
+    result = upscaler(int8_model(int8_kernels(quantised), network="m4c16", scale=scale))(plane)
+    codes = np.abs(to_uint8(result).astype(int) - to_uint8(expected))
+    assert codes.max() <= 1
+    assert (codes > 0).mean() < 0.005
+    float_result = upscaler(float_model(float_kernels(lively(channels=16, scale=scale)), network="m4c16", scale=scale))(
+        plane
+    )
+    assert 0 < np.abs(result - float_result).max() < 12  # quantised indeed, and not by much
+
+
+@pytest.fixture
+def releaser(photographs: Path, tmp_path: Path) -> Releaser:
+    return Releaser(engines=tmp_path, data=photographs, test=PictureSet.held_out(photographs))
+
+
+def test_an_int8_model_that_loses_too_much_is_refused(dataset: Dataset, releaser: Releaser) -> None:
+    recipe, network = RECIPES["m4c8_x2"], lively()
+    releaser.write_float(float_model(float_kernels(network), network="m4c8", scale=2), recipe)
+    quantised = calibrated(network, dataset, seed=1)
+    good = int8_model(int8_kernels(quantised), network="m4c8", scale=2)
+    bad = int8_model(
+        [replace(kernel, scales=kernel.scales * np.float32(1.2)) for kernel in int8_kernels(quantised)],
+        network="m4c8",
+        scale=2,
+    )
+    with pytest.raises(VerificationError, match=r"m4c8_x2: int8 loses .* dB"):
+        releaser.write_int8(bad, recipe)
+    assert [path.name for path in releaser.engines.glob("*.onnx")] == ["m4c8_x2.onnx"]
+    releaser.write_int8(good, recipe)
+    files = [entry["file"] for entry in json.loads((releaser.engines / "manifest.json").read_text())["models"]]
+    assert files == ["m4c8_x2.onnx", "m4c8_x2_int8.onnx"]
+    releaser.write_float(float_model(float_kernels(network), network="m4c8", scale=2), recipe)
+    assert not (releaser.engines / "m4c8_x2_int8.onnx").exists()  # it belonged to the float model before
+
+
+def test_commands_train_and_evaluate(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--data", str(photographs), "--out", str(tmp_path)]
+    assert train_command.main(["m4c8_x2", *options, "--steps", "3"]) == 0
+    assert "m4c8_x2_int8.onnx" in capsys.readouterr().out
+    assert eval_command.main([str(photographs), "--scales", "2", "--engines", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["model", "bicubic", "m4c8_x2", "m4c8_x2_int8"]
+    assert (
+        eval_command.main([str(photographs), "--networks", "vdsr", "--engines", str(tmp_path)]) == UsageError.exit_code
+    )
+    assert "vdsr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+class TestShipped:
+    """Every model in engines/."""
+
+    def test_contract(self, path: Path) -> None:
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+        properties = {entry.key: entry.value for entry in model.metadata_props}
+        scale, int8 = int(properties["vsr.scale"]), path.stem.endswith("_int8")
+        assert properties["vsr.precision"] == ("int8" if int8 else "float32")
+        assert properties["vsr.peak"] == ("255" if int8 else "1")
+        assert path.stem.startswith(f"{properties['vsr.network']}_x{scale}")
+        (entry,), (result,) = model.graph.input, model.graph.output
+        assert [entry.name, result.name] == ["luma", "upscaled"]
+        assert [dim.dim_param or dim.dim_value for dim in entry.type.tensor_type.shape.dim] == [1, 1, "height", "width"]
+        assert model.ir_version <= 10
+        assert [17 <= opset.version <= 21 for opset in model.opset_import] == [True]
+        assert model.graph.node[0].op_type == "Pad"
+        assert model.graph.node[-1].op_type == "DepthToSpace"
+
+    def test_manifest(self, path: Path) -> None:
+        (entry,) = (e for e in manifest() if e["file"] == path.name)
+        assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert entry["data"]
+        assert entry["licence"]
+
+    def test_score(self, path: Path, data: Path) -> None:
+        (entry,) = (e for e in manifest() if e["file"] == path.name)
+        planes = PictureSet.read(data / "test" / "Set5").planes
+        result = score(upscaler(onnx.load(path)), planes, scale=entry["scale"])
+        assert result.psnr == pytest.approx(entry["test"]["psnr"], abs=0.01)
+        assert result.ssim == pytest.approx(entry["test"]["ssim"], abs=0.0005)
+
+    def test_int8_runs_in_int8_and_costs_little(self, path: Path) -> None:
+        if not path.stem.endswith("_int8"):
+            pytest.skip("a float32 model")
+        scores = {entry["file"]: entry["test"]["psnr"] for entry in manifest()}
+        assert scores[path.name.replace("_int8", "")] - scores[path.name] <= 0.10
+        if not {"avx512_vnni", "avx_vnni"} & processor_flags():
+            pytest.skip("this processor has no fast int8")
+        model = openvino.Core().read_model(path)
+        model.reshape([1, 1, 64, 96])
+        compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        operations = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ops()]
+        kinds = [str(o["primitiveType"].value) for o in operations if o["layerType"].value == "Convolution"]
+        assert len(kinds) == 6
+        assert all(kind.endswith("I8") for kind in kinds), kinds
+
+
+def manifest() -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = json.loads((models_folder() / "manifest.json").read_text())["models"]
+    return entries
+
+
+def test_the_manifest_lists_what_ships() -> None:
+    assert [entry["file"] for entry in manifest()] == [path.name for path in SHIPPED]
