@@ -1,7 +1,7 @@
 """Puts bicubic and vsr side by side: python demo/compare.py UPSCALED PICTURE
 
 UPSCALED is what vsr-run made of demo/demo.mp4 at scale 2. Prints the luma PSNR of both against the clip as drawn at
-full size (see render.py), the mean over every 12th frame, and writes a PNG of two enlarged details of one frame.
+full size (see render.py), the mean over every 24th frame, and writes a PNG of two enlarged details of one frame.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import render
 from vsr.metrics import psnr
 
 CLIP = Path(__file__).with_name("demo.mp4")
-EVERY, SHOWN = 12, 84  # frames
-DETAILS = ((552, 330), (60, 190))  # left, top in the upscaled picture
+EVERY, SHOWN = 24, 72  # frames
+DETAILS = ((570, 330), (78, 190))  # left, top in the upscaled picture
 SIZE, ENLARGED, GAP = (300, 150), 2, 6  # width, height of a detail; factor; pixels between the two
 Picture = NDArray[np.uint8]
 

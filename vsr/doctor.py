@@ -24,6 +24,7 @@ from vsr.frame import Frame, PlanarFormat, Planes
 from vsr.graph import INPUTS, FrameSpec, describe
 from vsr.metrics import psnr
 from vsr.models import Exact, load, resolve
+from vsr.pipeline import upscale
 from vsr.settings import Backend, EngineSettings
 
 Status = Literal["ok", "--", "FAIL"]
@@ -82,6 +83,7 @@ def checks() -> Iterator[Check]:
     for backend, precision in ENGINES:
         name = f"{backend} {precision}"
         yield attempt(name, partial(run_graph, backend, precision), needed=name == "openvino float32")
+    yield attempt("whole run", whole_run, needed=True)
     yield attempt("temporary folder", temporary_folder, needed=True)
     yield attempt("memory", memory, needed=True)
 
@@ -120,6 +122,19 @@ def round_trip(encoder: str, *, least: float = LEAST_CODED) -> str:
     if encoder not in av.codecs_available:
         raise Unavailable("not in this build of FFmpeg")
     file = io.BytesIO()
+    _write(file, encoder)
+    file.seek(0)
+    with av.open(file, "r") as source:
+        decoded = [frame.to_ndarray(format="yuv420p")[:HEIGHT] for frame in source.decode(video=0)]
+    if len(decoded) != FRAMES:
+        raise VsrError(f"{FRAMES} frames encoded, {len(decoded)} decoded")
+    score = min(psnr(plane, picture(n)) for n, plane in enumerate(decoded))
+    if score < least:
+        raise VsrError(f"{FRAMES} frames decoded at {score:.1f} dB; at least {least} dB expected")
+    return f"{FRAMES} frames {WIDTH}x{HEIGHT} encoded and decoded, {_close(score)}"
+
+
+def _write(file: io.BytesIO | str, encoder: str) -> None:
     with av.open(file, "w", format="matroska") as target:
         stream = target.add_stream(encoder, rate=25, options=dict(DEFAULTS.get(encoder, {})))
         assert isinstance(stream, av.VideoStream)
@@ -130,15 +145,6 @@ def round_trip(encoder: str, *, least: float = LEAST_CODED) -> str:
             raise Unavailable(f"doesn't open here: {error}") from error
         for frame in [*map(_coded_frame, range(FRAMES)), None]:
             target.mux(stream.encode(frame))
-    file.seek(0)
-    with av.open(file, "r") as source:
-        decoded = [frame.to_ndarray(format="yuv420p")[:HEIGHT] for frame in source.decode(video=0)]
-    if len(decoded) != FRAMES:
-        raise VsrError(f"{FRAMES} frames encoded, {len(decoded)} decoded")
-    score = min(psnr(plane, picture(n)) for n, plane in enumerate(decoded))
-    if score < least:
-        raise VsrError(f"{FRAMES} frames decoded at {score:.1f} dB; at least {least} dB expected")
-    return f"{FRAMES} frames {WIDTH}x{HEIGHT} encoded and decoded, {_close(score)}"
 
 
 def _coded_frame(n: int) -> av.VideoFrame:
@@ -186,6 +192,15 @@ def _by_onnx(spec: FrameSpec, planes: Planes) -> Planes:
     model = load(resolve(EngineSettings(precision="float32"), depth=8))
     feeds = {name: plane[None, None] for name, plane in zip(INPUTS, planes, strict=True)}
     return tuple(np.asarray(plane)[0, 0] for plane in ReferenceEvaluator(describe(model, spec)).run(None, feeds))
+
+
+def whole_run() -> str:
+    """What `vsr-run in.mkv out.mp4` does, on a few frames, with everything left to choose."""
+    with tempfile.TemporaryDirectory(prefix="vsr-doctor-") as folder:
+        source, result = f"{folder}/in.mkv", f"{folder}/out.mp4"
+        _write(source, "libx264")
+        report = upscale(source, result)
+        return f"{report.frames_written} frames upscaled by {report.engine}; read back: {'; '.join(report.verified)}"
 
 
 def temporary_folder() -> str:
