@@ -23,6 +23,7 @@ bench: setup
 
 # Only what running needs: no torch, nothing for development.
 demo: $(VENV)/.run
+	mkdir -p demo-out
 	$(BIN)/vsr-run demo/demo.mp4 demo-out/demo_x2.mp4 --scale 2 --overwrite
 	$(BIN)/python demo/compare.py demo-out/demo_x2.mp4 demo-out/side_by_side.png
 
