@@ -34,7 +34,9 @@ def cut(keys: Sequence[int], start: int, end: int | None, length: int) -> tuple[
     for key in keys:
         if key >= starts[-1] + length and (end is None or key < end):
             starts.append(key)
-    return tuple(Chunk(index=i, start=a, end=b) for i, (a, b) in enumerate(zip(starts, [*starts[1:], end], strict=True)))
+    return tuple(
+        Chunk(index=i, start=a, end=b) for i, (a, b) in enumerate(zip(starts, [*starts[1:], end], strict=True))
+    )
 
 
 def split(frames: Iterable[Frame], chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, Iterator[Frame]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vsr.convert import is_rgb
 from vsr.frame import Colour, TrackFacts
@@ -45,9 +45,9 @@ def _aspect(stream: VideoStream) -> Fraction:
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
     from av.sidedata.sidedata import Type
 
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
-    if data is None:
+    if Type.DISPLAYMATRIX not in frame.side_data:
         return None
+    data: Any = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]
     matrix = struct.unpack("=9i", bytes(data)[:36])
     return None if matrix == UPRIGHT else matrix
 
@@ -66,4 +66,3 @@ def tag_frame(frame: VideoFrame, colour: Colour) -> None:
     frame.color_primaries = colour.primaries
     frame.color_trc = colour.transfer
     frame.colorspace = colour.matrix
-

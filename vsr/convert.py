@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from av.video.format import VideoFormat
 
 from vsr.errors import InputError
-from vsr.frame import Plane, PlanarFormat, Planes
+from vsr.frame import PlanarFormat, Plane, Planes
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -72,5 +72,6 @@ def copy_out(planes: Planes, frame: VideoFrame) -> None:
 
 def rows(plane: VideoPlane, like: Plane, height: int = 0, width: int = 0) -> Plane:
     """The plane's samples without the padding at the end of its lines; a view, valid as long as the frame."""
-    samples = np.frombuffer(plane, like.dtype).reshape(-1, plane.line_size // like.itemsize)
-    return samples[: height or like.shape[0], : width or like.shape[1]]
+    samples: Any = np.frombuffer(memoryview(plane), like.dtype).reshape(-1, plane.line_size // like.itemsize)
+    lines: Plane = samples[: height or like.shape[0], : width or like.shape[1]]
+    return lines

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
@@ -29,27 +28,22 @@ READ_ERRORS = (av.error.FFmpegError, UnicodeDecodeError, IndexError)
 
 
 def open_input(path: str) -> InputContainer:
-    """Opens a media file, or y4m on standard input for "-".
+    """Opens a media file.
 
     Raises:
         InputError: missing, unreadable, not a media file, or without streams.
     """
-    if path == "-":
-        return _open(sys.stdin.buffer, "standard input", format="yuv4mpegpipe")
-    if not os.path.exists(path):
+    file = Path(path)
+    if not file.exists():
         raise InputError(f"{path}: no such file")
-    if os.path.isdir(path) or os.path.getsize(path) == 0:
-        raise InputError(f"{path}: {'a folder' if os.path.isdir(path) else 'the file is empty'}, not a video")
-    return _open(f"file:{path}", path)
-
-
-def _open(file: object, name: str, format: str | None = None) -> InputContainer:
-    limits = {"format_whitelist": FORMATS, "protocol_whitelist": "file,pipe"}
+    if file.is_dir() or file.stat().st_size == 0:
+        raise InputError(f"{path}: {'a folder' if file.is_dir() else 'the file is empty'}, not a video")
+    limits = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
-        return av.open(file, "r", format=format, container_options=limits, metadata_errors="replace")
+        return av.open(f"file:{path}", "r", container_options=limits, metadata_errors="replace")
     except READ_ERRORS as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{name}: can't be read as video ({reason})") from error
+        raise InputError(f"{path}: can't be read as video ({reason})") from error
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
@@ -91,7 +91,8 @@ def encoder_threads() -> int:
 
 def even(size: tuple[int, int], codec: str, pix_fmt: str) -> tuple[int, int]:
     """Width and height rounded up to what the encoder takes."""
-    chroma = format.chroma if (format := PlanarFormat.of(pix_fmt)) else "420"
+    layout = PlanarFormat.of(pix_fmt)
+    chroma = layout.chroma if layout else "420"
     if codec in ANY_SIZE or chroma in ("444", "grey"):
         return size
     return size[0] + size[0] % 2, size[1] + (size[1] % 2 if chroma == "420" else 0)
@@ -132,43 +133,43 @@ def open_encoder(job: Job, *, global_header: bool) -> VideoCodecContext:
 
 
 class DecodeTimes:
-    """Decoding times of a whole track, from the presentation times in order and the encoder's reorder depth.
+    """Decoding times of a whole track, from its presentation times in order and the encoder's reorder depth.
 
-    The packet number i of depth d is decoded when the frame number i - d is shown; the first d earlier still. Encoders
-    give the same within one chunk, but know nothing of the chunk before, so at a seam of variable frame rate theirs
-    could fall.
+    Packet number i of depth d is decoded when frame number i - d is shown; the first d earlier still. Encoders do the
+    same within one chunk, but know nothing of the chunk before, so at a seam of variable frame rate theirs could fall.
     """
 
-    def __init__(self, depth: int) -> None:
-        self._depth = depth
+    def __init__(self) -> None:
         self._shown: deque[int] = deque()
-        self._packets = 0
+        self._step = 1
+        self._started = False
 
-    def fed(self, frame_pts: int, duration: int) -> None:
+    def fed(self, pts: int, duration: int) -> None:
         """A frame went into the encoder."""
-        if not self._shown and not self._packets:
-            step = max(1, duration)
-            self._shown.extend(frame_pts - step * ahead for ahead in range(self._depth, 0, -1))
-        self._shown.append(frame_pts)
+        if not self._shown and not self._started:
+            self._step = max(1, duration)
+        self._shown.append(pts)
 
-    def next(self) -> int:
-        """The decoding time of the next packet."""
-        self._packets += 1
+    def next(self, pts: int, dts: int) -> int:
+        """The decoding time of the next packet; the encoder's own times of the first tell its depth."""
+        if not self._started:
+            self._started = True
+            depth = sum(shown - pts < pts - dts for shown in self._shown)
+            self._shown.extendleft([pts - self._step * behind for behind in range(1, depth + 1)])
         return self._shown.popleft()
 
 
-def packets(job: Job, frames: Iterable[Frame], report: Report, *, global_header: bool) -> Iterator[Packet]:
+def packets(job: Job, frames: Iterable[Frame], report: Report, *, global_header: bool) -> Iterator[Packet[Any]]:
     """Packets of all chunks in decoding order, times in ticks of the job's time base, from `source.origin` on."""
-    times: DecodeTimes | None = None
+    times = DecodeTimes()
     for _, group in split(frames, job.chunks):
         context = open_encoder(job, global_header=global_header)
-        times = times or DecodeTimes(context.reorder_depth if context.has_b_frames else 0)
         yield from encode_chunk(job, context, group, times, report)
 
 
 def encode_chunk(
     job: Job, context: VideoCodecContext, frames: Iterable[Frame], times: DecodeTimes, report: Report
-) -> Iterator[Packet]:
+) -> Iterator[Packet[Any]]:
     """Packets of one chunk; each frame is released as soon as the encoder has it."""
     origin = round(job.source.origin / job.source.time_base)
     for frame in frames:
@@ -185,9 +186,11 @@ def encode_chunk(
     yield from _stamped(coded, job, times)
 
 
-def _stamped(coded: list[Packet], job: Job, times: DecodeTimes) -> Iterator[Packet]:
+def _stamped(coded: list[Packet[Any]], job: Job, times: DecodeTimes) -> Iterator[Packet[Any]]:
     for packet in coded:
-        packet.dts, packet.time_base = times.next(), job.source.time_base
+        pts = packet.pts or 0
+        packet.dts = times.next(pts, pts if packet.dts is None else packet.dts)
+        packet.time_base = job.source.time_base
         yield packet
 
 

@@ -99,7 +99,7 @@ class Colour:
     Args:
         range: 0 unspecified, 1 limited ("studio"), 2 full; FFmpeg's AVCOL_RANGE.
         primaries, transfer, matrix: H.273 sections 8.1, 8.2, 8.3.
-        chroma_location: where a chroma sample sits among its luma samples; "unspecified" is treated as left (H.273 8.7).
+        chroma_location: where a chroma sample sits among its luma samples; "unspecified" means left (H.273 8.7).
     """
 
     range: int = 0

@@ -1,15 +1,15 @@
-"""Job: everything a run will do, decided before its first frame. Encoder, verification and resume read it, nothing else."""
+"""Job: everything a run will do, decided before its first frame; encoder and verification read nothing else."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from vsr.chunks import Chunk
@@ -147,7 +147,7 @@ def identity(path: str) -> tuple[int, int]:
     """(bytes, modification time in ns) of a file; (0, 0) for standard input."""
     if path == "-":
         return 0, 0
-    stat = os.stat(path)
+    stat = Path(path).stat()
     return stat.st_size, stat.st_mtime_ns
 
 

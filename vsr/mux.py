@@ -6,7 +6,7 @@ import errno
 import heapq
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.stream import VideoStream
 
-PRIVATE_KEYS = frozenset({"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames"})
+PRIVATE_KEYS = frozenset(
+    {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames"}
+)
 GLOBAL_HEADER = 0x40  # AVFMT_GLOBALHEADER
 MAX_TIMESCALE = 2**31 - 1  # ISO/IEC 14496-12 8.2.2: timescale is 32 bits; FFmpeg keeps it signed
 
@@ -39,7 +41,7 @@ def part_name(output: str) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
-def mux(job: Job, video: Iterable[Packet], path: Path, report: Report) -> None:
+def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> None:
     """Writes the upscaled track and the copied ones to `path`.
 
     Other tracks are read from the input a second time, just ahead of the picture's time, so no queue has to hold them
@@ -48,20 +50,26 @@ def mux(job: Job, video: Iterable[Packet], path: Path, report: Report) -> None:
     Raises:
         OutputError: header refused, disk full, folder gone.
     """
-    with writing(path), open_input(job.source.path) as source:
-        with av.open(str(path), "w", format=container_for(job.output).muxer, container_options=_options(job)) as target:
-            track = _video_track(job, target)
-            copies = add_copies(source, target, job.tracks)
+    piped = job.source.path == "-"
+    muxer = container_for(job.output).muxer
+    with (
+        writing(path, job.output),
+        nullcontext() if piped else open_input(job.source.path) as source,
+        av.open(str(path), "w", format=muxer, container_options=_options(job)) as target,
+    ):
+        track = _video_track(job, target)
+        copied: Iterator[Packet[Any]] = iter(())
+        if source is not None:
+            copied = _copied(job, source, add_copies(source, target, job.tracks), report)
             _describe(job, source, target)
-            target.start_encoding()
-            ours = _last_held(_assigned(video, track))
-            for packet in heapq.merge(ours, _copied(job, source, copies, report), key=_when):
-                if packet.stream is track:
-                    report.frames_written += 1
-                else:
-                    report.packets_copied += 1
-                with report.stage("mux"):
-                    target.mux_one(packet)
+        target.start_encoding()
+        for packet in heapq.merge(_last_held(_assigned(video, track)), copied, key=_when):
+            if packet.stream is track:
+                report.frames_written += 1
+            else:
+                report.packets_copied += 1
+            with report.stage("mux"):
+                target.mux_one(packet)
 
 
 def global_header(job: Job) -> bool:
@@ -70,14 +78,14 @@ def global_header(job: Job) -> bool:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, output: str) -> Iterator[None]:
     """Turns what goes wrong while writing into one line, and leaves no part behind."""
     try:
         yield
     except av.error.FFmpegError as error:
         path.unlink(missing_ok=True)
         hint = "; free some space" if error.errno == errno.ENOSPC else ""
-        raise OutputError(f"{path.parent}: can't write {path.name} ({error.strerror}){hint}") from error
+        raise OutputError(f"{output}: can't be written ({error.strerror}){hint}") from error
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -121,18 +129,18 @@ def _moved(chapter: Any, origin: Fraction) -> Any:
     return {**chapter, "start": max(0, chapter["start"] - shift), "end": max(0, chapter["end"] - shift)}
 
 
-def _assigned(video: Iterable[Packet], track: VideoStream) -> Iterator[Packet]:
+def _assigned(video: Iterable[Packet[Any]], track: VideoStream) -> Iterator[Packet[Any]]:
     for packet in video:
         packet.stream = track
         yield packet
 
 
-def _last_held(video: Iterator[Packet]) -> Iterator[Packet]:
+def _last_held(video: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
     """The same packets; the last one's duration makes the track end where its last frame ends.
 
     A muxer adds the duration of the packet decoded last, which need not be the frame shown last.
     """
-    held: Packet | None = None
+    held: Packet[Any] | None = None
     first_dts = first = end = 0
     for packet in video:
         pts, dts = packet.pts or 0, packet.dts or 0
@@ -147,9 +155,7 @@ def _last_held(video: Iterator[Packet]) -> Iterator[Packet]:
         yield held
 
 
-def _copied(
-    job: Job, source: InputContainer, copies: dict[int, Stream], report: Report
-) -> Iterator[Packet]:
+def _copied(job: Job, source: InputContainer, copies: dict[int, Stream], report: Report) -> Iterator[Packet[Any]]:
     """Packets of the copied tracks inside the job's range, moved by the common origin, payload untouched."""
     if not copies:
         return
@@ -158,7 +164,11 @@ def _copied(
     trimmed = job.source.trimmed
     for packet in packets(source, [source.streams[index] for index in copies], report):
         time = packet.pts if packet.pts is not None else packet.dts
-        if time is None or trimmed and (time * packet.time_base < begin or end is not None and time * packet.time_base >= end):
+        if (
+            time is None
+            or trimmed
+            and (time * packet.time_base < begin or end is not None and time * packet.time_base >= end)
+        ):
             continue
         shift = round(job.source.origin / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts - shift
@@ -167,6 +177,6 @@ def _copied(
         yield packet
 
 
-def _when(packet: Packet) -> float:
+def _when(packet: Packet[Any]) -> float:
     time = packet.dts if packet.dts is not None else packet.pts
     return float((time or 0) * packet.time_base)

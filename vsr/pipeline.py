@@ -86,7 +86,7 @@ def run(job: Job, settings: RunSettings, progress: Progress = lambda report: Non
 
 def publish(job: Job, part: Path, report: Report, settings: RunSettings) -> None:
     """Verifies the finished part, then gives it its name; on any failure the part is removed."""
-    with writing(part):
+    with writing(part, job.output):
         with report.stage("verify"):
             report.verified = verify(job.source.path, str(part), job)
         check_output(job.source.path, job.output, overwrite=settings.overwrite)
@@ -102,16 +102,15 @@ def upscaling(job: Job, engine: EngineSettings, report: Report, depth: int = AHE
     Depth 0 runs everything in the caller's thread: same pixels, and the tests' oracle.
     """
     stage = UpscaleStage(replace(engine, scale=job.network.scale))
-    with _decoded(job, report) as decoded:
-        waiting = prefetch(decoded, depth, Frame.release)
-        with closing(prefetch(_labelled(stage, waiting, report), depth, Frame.release)) as frames:  # type: ignore[type-var]
-            yield frames
-    stage.close()
+    with decoded(job, report) as frames:
+        waiting = prefetch(frames, depth, Frame.release)
+        with closing(prefetch(_labelled(stage, waiting, report), depth, Frame.release)) as results:
+            yield results
+        stage.close()
 
 
-def _labelled(stage: UpscaleStage, upstream: Iterator[Frame], report: Report) -> Generator[Frame]:
-    results = stage.frames(upstream)
-    try:
+def _labelled(stage: UpscaleStage, upstream: Generator[Frame], report: Report) -> Generator[Frame]:
+    with closing(upstream), closing(stage.frames(upstream)) as results:
         while True:
             with report.stage("network"):
                 frame = next(results, None)
@@ -119,14 +118,12 @@ def _labelled(stage: UpscaleStage, upstream: Iterator[Frame], report: Report) ->
                 break
             report.engine = stage.label
             yield frame
-    finally:
-        upstream.close()  # type: ignore[attr-defined]
     for line in stage.notes:
         report.note(line)
 
 
 @contextmanager
-def _decoded(job: Job, report: Report) -> Iterator[Generator[Frame]]:
+def decoded(job: Job, report: Report) -> Iterator[Generator[Frame]]:
     """Decoded frames inside the job's range."""
     source = job.source
     if source.path == "-":
@@ -135,7 +132,6 @@ def _decoded(job: Job, report: Report) -> Iterator[Generator[Frame]]:
         reader.close()
         return
     with open_input(source.path) as container:
-        stream = container.streams.video[0]
         stream = next(s for s in container.streams.video if s.index == source.stream)
         stream.thread_type = "AUTO"
         timeline = Timeline(source.time_base, source.rate if source.untimed else None, source.nominal)

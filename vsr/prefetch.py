@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -20,14 +21,15 @@ class _End:
 
 def prefetch(
     upstream: Generator[Item], depth: int, discard: Callable[[Item], None] = lambda item: None
-) -> Iterator[Item]:
+) -> Generator[Item]:
     """The same items in the same order, made ahead of time by a thread, at most `depth` waiting.
 
     The thread alone iterates and closes `upstream`; an exception in it is raised here. Closing the result stops the
     thread, joins it and gives what still waited to `discard`. Depth 0 is the plain sequence, no thread.
     """
     if depth == 0:
-        yield from upstream
+        with closing(upstream):
+            yield from upstream
         return
     waiting: queue.Queue[Item | _End] = queue.Queue(depth)
     stop = threading.Event()
@@ -56,7 +58,7 @@ def _fill(
             if not _put(item, waiting, stop):
                 discard(item)
                 return
-    except BaseException as error:  # carried to the consumer, whatever it is
+    except BaseException as error:  # noqa: BLE001 - carried to the consumer, whatever it is
         end = _End(error)
     finally:
         upstream.close()

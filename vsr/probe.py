@@ -39,26 +39,26 @@ class Scan:
 
     pts: tuple[int, ...]  # of presented frames
     keys: tuple[int, ...]
-    untimed: bool  # packets without pts, or pts that repeat
+    untimed: bool  # most packets have no pts, or the container makes them up
     end: int | None  # of the last frame, where its packet says how long it lasts
 
 
 def scan(container: InputContainer, stream: VideoStream) -> Scan:
     """Reads the whole track's packets; nothing is decoded."""
     shown: list[tuple[int, int]] = []
-    keys, missing = [], False
+    keys, missing = [], 0
     for packet in packets(container, [stream], Report()):
         if packet.pts is None:
-            missing = True
+            missing += 1
         elif not packet.is_discard:
             shown.append((packet.pts, packet.duration or 0))
             if packet.is_keyframe:
                 keys.append(packet.pts)
     shown.sort()
-    pts = tuple(time for time, _ in shown)
+    pts = tuple(sorted({time for time, _ in shown}))  # packets that share one make one frame
     end = sum(shown[-1]) if shown and shown[-1][1] else None
     reordered_avi = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
-    return Scan(pts, tuple(sorted(keys)), missing or reordered_avi or len(set(pts)) < len(pts), end)
+    return Scan(pts, tuple(sorted(keys)), missing > len(shown) or reordered_avi, end)
 
 
 def probe(settings: RunSettings) -> Job:
@@ -94,7 +94,7 @@ def check_output(source: str, output: str, *, overwrite: bool) -> None:
     if output == "-":
         return
     path = Path(output)
-    if path.exists() and source != "-" and os.path.exists(source) and os.path.samefile(path, source):
+    if path.exists() and source != "-" and Path(source).exists() and path.samefile(source):
         raise OutputError(f"{output}: is the input itself; choose another name")
     if path.is_dir():
         raise OutputError(f"{output}: is a folder; name a file, or give a folder as input too")
@@ -186,7 +186,9 @@ def _origin(
     bases = [base, *(stream.time_base for stream in kept if stream.time_base)]
     starts = [first * base]
     if not trimmed:
-        starts += [max(Fraction(0), s.start_time * s.time_base) for s in kept if s.start_time is not None and s.time_base]
+        starts += [
+            max(Fraction(0), s.start_time * s.time_base) for s in kept if s.start_time is not None and s.time_base
+        ]
     grid = Fraction(lcm(*(b.numerator for b in bases)), gcd(*(b.denominator for b in bases)))
     return min(starts) // grid * grid
 

@@ -1,4 +1,4 @@
-"""What the user asked for, as frozen dataclasses. `Job` is what will be done; only `probe()` turns one into the other."""
+"""What the user asked for, as frozen dataclasses; `probe()` turns it into a `Job`, which says what will be done."""
 
 from __future__ import annotations
 
@@ -70,15 +70,13 @@ class RunSettings:
     def of(cls, **options: Any) -> Self:
         """Settings from one flat set of names: each goes to the dataclass that has it. Raises UsageError for others."""
         groups: dict[str, dict[str, Any]] = {"": {}, "engine": {}, "encode": {}}
-        owners = {"engine": EngineSettings, "encode": EncodeSettings, "": cls}
+        owners: dict[str, type[Any]] = {"engine": EngineSettings, "encode": EncodeSettings, "": cls}
         for name, value in options.items():
             group = next((g for g, owner in owners.items() if name in owner.__dataclass_fields__), None)
             if group is None:
                 raise UsageError(f"no option {name!r}")
             groups[group][name] = value
-        return cls(
-            **groups[""], engine=EngineSettings(**groups["engine"]), encode=EncodeSettings(**groups["encode"])
-        )
+        return cls(**groups[""], engine=EngineSettings(**groups["engine"]), encode=EncodeSettings(**groups["encode"]))
 
     def validate(self) -> None:
         """Raises UsageError for options that contradict each other."""

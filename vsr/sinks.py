@@ -27,7 +27,7 @@ def md5(frames: Iterable[Frame], report: Report) -> None:
         _count(frame, report)
         digest.update(f"{frame.pts} {frame.width}x{frame.height} {frame.format.pix_fmt}\n".encode())
         for plane in frame.planes:
-            digest.update(plane)
+            digest.update(plane.data)
         frame.release()
     report.digest = digest.hexdigest()
 

@@ -18,12 +18,13 @@ from vsr.demux import open_input, packets
 from vsr.errors import VerificationError
 from vsr.job import Job
 from vsr.report import Report
-from vsr.tracks import Track, container_for
+from vsr.tracks import container_for
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
+LIMITED = 1  # AVCOL_RANGE; what YUV is when nobody says, and what some codecs can only say by saying nothing
 ADTS_SYNC, ADTS_HEADERS = 0xFFF0, (7, 9)  # ISO/IEC 13818-7 6.2; MP4 stores AAC without this header, TS with it
 
 
@@ -55,7 +56,7 @@ def verify(source: str, output: str, job: Job) -> list[str]:
         copies = _check_copies(job, source, written, found, shift, wrong)
         _check_end(job, source, track, wrong)
     if wrong:
-        raise VerificationError(f"{output}: " + "; ".join(wrong))
+        raise VerificationError(f"{job.output} was not written; read back, it was wrong: " + "; ".join(wrong))
     frames = f"{len(found[0].times)} frames, every pts"
     return [frames, f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation", *copies]
 
@@ -157,7 +158,7 @@ def _check_picture(job: Job, track: VideoStream, first: Any, wrong: list[str]) -
         "size": ((encoder.width, encoder.height), (first.width, first.height)),
         "aspect": (encoder.aspect, facts.aspect),
         "pixel format": (encoder.pix_fmt, first.format.name.replace("yuvj", "yuv")),
-        "range": (planned.range or read.range, read.range),
+        "range": (planned.range or LIMITED, read.range or LIMITED),
         "primaries": (planned.primaries, read.primaries),
         "transfer": (planned.transfer, read.transfer),
         "matrix": (planned.matrix, read.matrix),
@@ -195,7 +196,8 @@ def _check_copy(job: Job, original: Recording, copy: Recording, shift: Fraction)
         return f"{len(copy.times)} packets instead of {len(chosen)}"
     if not all(a & b for (_, a), b in zip(chosen, copy.payloads, strict=True)):
         return "packets differ in content"
-    off = max((abs(b - (t - job.source.origin) - shift) for (t, _), b in zip(chosen, copy.times, strict=True)), default=0)
+    planned = [time - job.source.origin + shift for time, _ in chosen]
+    off = max((abs(b - a) for a, b in zip(planned, copy.times, strict=True)), default=0)
     tolerance = Fraction(0) if (original.tick / copy.tick).denominator == 1 else copy.tick / 2
     return "" if off <= tolerance else f"up to {float(off) * 1000:.3f} ms out of time"
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
 
-import numpy as np
-
 from vsr.errors import InputError, OutputError
-from vsr.frame import Chroma, ChromaLocation, Colour, Frame, FramePool, PlanarFormat, TrackFacts
+from vsr.frame import Chroma, ChromaLocation, Colour, Frame, FramePool, PlanarFormat, Plane, TrackFacts
 from vsr.report import Report
 
 MAX_LINE = 1024
@@ -100,9 +98,9 @@ class Reader:
         self._pool.close()
 
 
-def _fill(stream: BinaryIO, plane: np.ndarray[tuple[int, ...], np.dtype[np.uint8 | np.uint16]]) -> bool:
+def _fill(stream: BinaryIO, plane: Plane) -> bool:
     """Fills a plane from the stream; False when it ends before."""
-    view, got = memoryview(plane).cast("B"), 0
+    view, got = plane.data.cast("B"), 0
     while got < len(view):
         count = stream.readinto(view[got:])  # type: ignore[attr-defined]
         if not count:

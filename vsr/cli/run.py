@@ -1,0 +1,228 @@
+"""vsr-run: upscale a video, a picture or a folder of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from vsr import __version__
+from vsr.errors import Interrupted, UsageError, VsrError
+from vsr.settings import BACKENDS, PRECISIONS, SCALES, SINKS, EncodeSettings, EngineSettings, RunSettings
+
+if TYPE_CHECKING:
+    from vsr.report import Report
+
+UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+EPILOG = """examples:
+  vsr-run input.mp4 out.mp4                     twice the size, sound and timing kept, checked when done
+  vsr-run input.mkv out.mkv --height 1080       any size up to four times
+  vsr-run photo.png out.png --scale 4           a still picture
+  vsr-run clips/ upscaled/                      a folder; what is there already is skipped
+  vsr-run input.mp4 --sink null                 how fast decoding and the network are by themselves
+  vsr-run input.mp4 - | ffplay -                raw y4m into a pipe
+
+exit codes: 0 written and verified, 2 usage, 3 input, 4 output, 5 written but the input was damaged, 6 memory,
+7 verification failed, 130 and 143 interrupted"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; `--help` needs nothing but this."""
+    p = argparse.ArgumentParser(
+        prog="vsr-run", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("input", help='video, picture or folder; "-" reads y4m from standard input')
+    p.add_argument("output", nargs="?", help='.mp4 .mkv .mov .webm .ts, a picture, a folder, or "-" for y4m')
+    size = p.add_argument_group("size")
+    size.add_argument("--scale", type=int, choices=SCALES, default=2, help="factor (default 2)")
+    size.add_argument("--size", type=_size, metavar="WxH", help="exact size instead of a factor")
+    size.add_argument("--height", type=int, metavar="N", help="exact height, width in proportion")
+    part = p.add_argument_group("part of the video")
+    part.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="seconds or [HH:]MM:SS")
+    part.add_argument("--duration", type=_seconds, metavar="TIME", help="seconds or [HH:]MM:SS")
+    net = p.add_argument_group("network")
+    net.add_argument("--network", default="auto", help="name of a network (default m4c16)")
+    net.add_argument("--model", type=Path, metavar="FILE", help="your own luma network, ONNX")
+    net.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs it (default openvino)")
+    net.add_argument("--precision", choices=PRECISIONS, default="auto", help="default: the fastest without loss here")
+    net.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
+    net.add_argument("--memory", type=_bytes, default=0, metavar="SIZE", help="for the network, e.g. 500M; else tiles")
+    enc = p.add_argument_group("encoder")
+    enc.add_argument("--codec", help="FFmpeg encoder (default libx264, where the container and samples allow)")
+    enc.add_argument("--crf", type=float, help="constant quality (default 18 for libx264)")
+    enc.add_argument("--preset", help="speed of the encoder (default veryfast for libx264)")
+    enc.add_argument("--pix-fmt", help="samples stored (default: the input's)")
+    enc.add_argument("-x", dest="options", action="append", default=[], type=_pair, metavar="KEY=VALUE",
+                     help="any option of the encoder; repeatable")  # fmt: skip
+    run = p.add_argument_group("run")
+    run.add_argument("--sink", choices=SINKS, help="instead of a file: count, checksum, or y4m to standard output")
+    run.add_argument("--overwrite", action="store_true", help="replace the output once the new file is verified")
+    run.add_argument(
+        "--dry-run", action="store_true", help="print the job, an estimate of time and size; write nothing"
+    )
+    run.add_argument("--preview", type=_seconds, metavar="TIME", help="write a before|after PNG of one frame instead")
+    run.add_argument("--report", type=Path, metavar="FILE", help="what was done, as JSON")
+    run.add_argument("--json", action="store_true", help="progress as JSON lines with ffmpeg's keys")
+    run.add_argument("--quiet", action="store_true", help="only errors")
+    run.add_argument("--debug", action="store_true", help="a traceback when something fails")
+    run.add_argument("--version", action="version", version=f"vsr {__version__}")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses, runs, and turns errors into one line and an exit code."""
+    args = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return _dispatch(args, _settings(args))
+    except VsrError as error:
+        return _fail(args, str(error), error.exit_code, error)
+    except KeyboardInterrupt as error:
+        return _fail(args, "interrupted; nothing was written", 130, error)
+    except MemoryError as error:
+        return _fail(args, "out of memory; try --memory with less", 6, error)
+    except Exception as error:
+        if args.debug:
+            raise
+        return _fail(args, f"internal error: {type(error).__name__}: {error} (--debug shows where)", 1, error)
+
+
+def _fail(args: argparse.Namespace, line: str, code: int, error: BaseException) -> int:
+    if args.debug:
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"vsr-run: {line}", file=sys.stderr)
+    return code
+
+
+def _terminated(signum: int, _frame: object) -> NoReturn:
+    raise Interrupted("terminated; nothing was written", signum=signum)
+
+
+def _settings(args: argparse.Namespace) -> RunSettings:
+    if args.output is None and not (args.sink or args.dry_run):
+        raise UsageError("name an output file (or --sink null|md5, --dry-run)")
+    return RunSettings(
+        input=args.input,
+        output=args.output or "",
+        engine=EngineSettings(
+            scale=args.scale,
+            network=args.network,
+            model=args.model,
+            backend=args.backend,
+            precision=args.precision,
+            threads=args.threads,
+            memory=args.memory,
+        ),
+        encode=EncodeSettings(
+            codec=args.codec, crf=args.crf, preset=args.preset, pix_fmt=args.pix_fmt, options=dict(args.options)
+        ),
+        size=args.size,
+        height=args.height,
+        sink=args.sink or ("null" if args.output is None else None),
+        start=args.start,
+        duration=args.duration,
+        overwrite=args.overwrite,
+    )
+
+
+def _dispatch(args: argparse.Namespace, settings: RunSettings) -> int:
+    from vsr import batch, preview
+
+    if args.preview is not None:
+        preview.write(settings, args.preview)
+        _say(args, f"{settings.output}: before | after at {args.preview:g} s")
+        return 0
+    if args.dry_run:
+        print(json.dumps(preview.estimate(settings), indent=2))
+        return 0
+    if Path(settings.input).is_dir():
+        return batch.run_folder(settings, lambda one: _one(args, one), lambda line: _say(args, line))
+    return _one(args, settings).exit_code
+
+
+def _one(args: argparse.Namespace, settings: RunSettings) -> Report:
+    """One file, with progress and the report."""
+    from vsr import stills
+    from vsr.cli.progress import Bar, JsonLines, silent
+    from vsr.pipeline import run
+    from vsr.probe import probe
+
+    if stills.is_still(settings.input):
+        report = stills.run(settings)
+    else:
+        job = probe(settings)
+        for note in job.notes:
+            _say(args, note)
+        pipe = sys.stderr if job.sink == "y4m" else sys.stdout
+        progress: Any = silent()
+        if args.json:
+            progress = JsonLines(job, pipe)
+        elif not args.quiet and sys.stderr.isatty():
+            progress = Bar(job)
+        with progress:
+            report = run(job, settings, progress)
+    if args.report:
+        args.report.write_text(json.dumps(report.to_dict(), indent=2) + "\n")
+    if not args.json:
+        _summary(args, report)
+    return report
+
+
+def _summary(args: argparse.Namespace, report: Report) -> None:
+    speed = report.media_seconds / report.seconds if report.seconds else 0.0
+    _say(args, f"{report.frames_written} frames at {report.fps:.1f} fps ({speed:.2f}x), {report.engine}")
+    if not args.quiet:
+        spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.stages.items())
+        _say(args, f"seconds per stage (they overlap): {spent}; {report.seconds:.1f} in all")
+    for line in report.damage:
+        _say(args, f"damaged: {line}")
+    if report.digest:
+        print(report.digest, file=sys.stdout)
+    if report.verified:
+        _say(args, f"{report.output}: verified ({'; '.join(report.verified)})")
+
+
+def _say(args: argparse.Namespace, line: str) -> None:
+    if not args.quiet:
+        print(line, file=sys.stderr)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not WxH, e.g. 1920x1080")
+    return int(width), int(height)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = 0.0
+        for part in text.split(":"):
+            seconds = seconds * 60 + float(part)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: seconds, MM:SS or HH:MM:SS") from None
+    return seconds
+
+
+def _bytes(text: str) -> int:
+    number, unit = (text[:-1], UNITS[text[-1].lower()]) if text[-1:].lower() in UNITS else (text, 1)
+    try:
+        return int(float(number) * unit)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: bytes, or with K, M or G") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Looking before running: one frame side by side, and what a run would take."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from vsr.colour import tag_frame
+from vsr.convert import copy_out
+from vsr.encode import packets as encoded
+from vsr.errors import OutputError
+from vsr.frame import Frame
+from vsr.mux import global_header
+from vsr.pipeline import decoded, upscaling
+from vsr.probe import check_output, probe
+from vsr.report import Report
+from vsr.settings import RunSettings
+from vsr.upscaler import UpscaleStage
+
+TIMED_FRAMES = 24
+BT601, BT709 = 5, 1
+
+
+def write(settings: RunSettings, at: float) -> None:
+    """Writes a PNG: left bicubic, right the network, of the frame shown at `at` seconds.
+
+    Raises:
+        OutputError: the output isn't a .png or can't be written; and whatever `probe` raises.
+    """
+    import cv2
+
+    if Path(settings.output).suffix.lower() != ".png":
+        raise OutputError(f"{settings.output}: --preview writes a PNG; name one")
+    check_output(settings.input, settings.output, overwrite=settings.overwrite)
+    job = probe(replace(settings, sink="null", start=at, duration=None))
+    stage, report = UpscaleStage(replace(settings.engine, scale=job.network.scale)), Report()
+    with decoded(job, report) as frames:
+        frame = next(frames)
+        before = bgr(frame, job.upscaled)
+        for result in stage.frames([frame]):
+            after = bgr(result, job.upscaled)
+            result.release()
+        frames.close()
+    stage.close()
+    if not cv2.imwrite(settings.output, np.hstack([before, after])):
+        raise OutputError(f"{settings.output}: can't be written")
+
+
+def bgr(frame: Frame, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The frame as (rows, columns, 3) BGR uint8 of `size`, resized by bicubic where it differs; matrix as tagged."""
+    picture = VideoFrame(frame.width, frame.height, frame.format.pix_fmt)
+    copy_out(frame.planes, picture)
+    tag_frame(picture, frame.facts.colour)
+    matrix = BT709 if frame.facts.colour.matrix == 2 and frame.height >= 720 else None
+    shown = picture.reformat(*size, "bgr24", src_colorspace=matrix, interpolation="BICUBIC")
+    return shown.to_ndarray().astype(np.uint8, copy=False)
+
+
+def estimate(settings: RunSettings) -> dict[str, Any]:
+    """The job, and from a few frames really upscaled and encoded: seconds and bytes of the whole run.
+
+    Returns:
+        {"job": ..., "estimate": {"engine", "timed_frames", "fps", "seconds", "bytes"}}; seconds and bytes are None
+        when the length of the input is unknown, bytes also for a sink.
+    """
+    job, report, size = probe(settings), Report(), 0
+    stamps: list[float] = []
+    with upscaling(job, settings.engine, report) as frames:
+        few = _stamped(islice(frames, TIMED_FRAMES), stamps)
+        if job.encoder is None:
+            for frame in few:
+                frame.release()
+        else:
+            size = sum(packet.size for packet in encoded(job, few, report, global_header=global_header(job)))
+            stamps.append(time.perf_counter())
+    fps = (len(stamps) - 1) / (stamps[-1] - stamps[0]) if len(stamps) > 1 else None
+    count, timed = job.source.frames, min(TIMED_FRAMES, len(stamps))
+    known = count is not None and fps is not None
+    return {
+        "job": json.loads(job.to_json()),
+        "estimate": {
+            "engine": report.engine,
+            "timed_frames": timed,
+            "fps": fps and round(fps, 2),
+            "seconds": round(count / fps, 1) if known else None,  # type: ignore[operator]
+            "bytes": round(size / timed * count) if known and size else None,  # type: ignore[operator]
+        },
+    }
+
+
+def _stamped(frames: Any, stamps: list[float]) -> Any:
+    for frame in frames:
+        stamps.append(time.perf_counter())
+        yield frame

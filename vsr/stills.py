@@ -1,0 +1,105 @@
+"""Still pictures: read, upscaled, written by OpenCV; alpha goes through the network too."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vsr.errors import InputError, OutputError, UsageError
+from vsr.probe import check_output
+from vsr.report import Report
+from vsr.settings import RunSettings
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+# Suffix to imwrite's options; OpenCV's names are resolved when used.
+STILLS: dict[str, dict[str, int]] = {
+    ".png": {},
+    ".jpg": {"IMWRITE_JPEG_QUALITY": 95},
+    ".jpeg": {"IMWRITE_JPEG_QUALITY": 95},
+    ".webp": {"IMWRITE_WEBP_QUALITY": 101},  # above 100: lossless
+    ".tif": {},
+    ".tiff": {},
+    ".bmp": {},
+}
+NO_ALPHA = frozenset({".jpg", ".jpeg", ".bmp"})
+
+
+def is_still(path: str) -> bool:
+    """By its name."""
+    return Path(path).suffix.lower() in STILLS
+
+
+def run(settings: RunSettings) -> Report:
+    """Upscales one picture of 8 or 16 bits: grey, colour, with or without alpha.
+
+    Raises:
+        InputError: unreadable. UsageError: options that only videos have, or an output that is no picture.
+        OutputError: can't be written, or read back differs in size.
+    """
+    from vsr.upscaler import Upscaler
+
+    settings.validate()
+    suffix = Path(settings.output).suffix.lower()
+    if suffix not in STILLS:
+        raise UsageError(f"{settings.output}: a picture goes to a picture ({', '.join(STILLS)})")
+    if settings.size or settings.height or settings.start or settings.duration:
+        raise UsageError("--size, --height, --start and --duration are for videos; pictures take --scale")
+    check_output(settings.input, settings.output, overwrite=settings.overwrite)
+    begin, report = time.perf_counter(), Report(input=settings.input, output=settings.output)
+    with Upscaler(**vars(settings.engine)) as upscaler:
+        colour, alpha = _read(settings.input)
+        result = upscaler(colour)
+        if alpha is not None and suffix in NO_ALPHA:
+            report.note(f"dropped: the alpha channel ({suffix} has none)")
+        elif alpha is not None:
+            result = _join(result, upscaler(alpha))
+        report.engine = upscaler.label
+    _write(settings.output, result)
+    report.frames_written, report.seconds = 1, time.perf_counter() - begin
+    report.verified.append(f"{result.shape[1]}x{result.shape[0]}")
+    return report
+
+
+def _read(path: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """(grey or BGR, alpha or None), turned upright where the file says how."""
+    import cv2
+
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    picture = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+    if picture is None:
+        raise InputError(f"{path}: can't be read as a picture")
+    if picture.ndim == 3 and picture.shape[2] == 4:
+        return picture[..., :3].copy(), picture[..., 3].copy()
+    upright = cv2.imread(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    return (picture if upright is None else upright), None
+
+
+def _join(colour: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    import numpy as np
+
+    return np.dstack([colour, alpha])
+
+
+def _write(output: str, picture: npt.NDArray[Any]) -> None:
+    """Under a temporary name first; read back before it gets its own."""
+    import cv2
+
+    path = Path(output)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    options = [n for name, value in STILLS[path.suffix.lower()].items() for n in (getattr(cv2, name), value)]
+    try:
+        if not cv2.imwrite(str(part), picture, options):
+            raise OutputError(f"{output}: can't be written")
+        again = cv2.imread(str(part), cv2.IMREAD_UNCHANGED)
+        if again is None or again.shape != picture.shape:
+            raise OutputError(f"{output}: what was written can't be read back")
+        part.replace(path)
+    except cv2.error as error:
+        raise OutputError(f"{output}: can't be written ({error.err})") from error
+    finally:
+        part.unlink(missing_ok=True)
