@@ -14,6 +14,7 @@ HEAVY = ("av", "cv2", "numpy", "onnx", "openvino", "torch")
 LIGHT = ("vsr", "vsr.errors", "vsr.settings", "vsr.networks", "vsr.cli.run", "vsr.cli.doctor")
 COMMANDS = ("run", "train", "eval", "doctor")
 SECONDS = 0.3 if "CI" in os.environ else 0.15  # the promise is 0.15; shared CI machines are slow and busy
+TRIES = 20
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -41,10 +42,13 @@ def test_help_is_fast() -> None:
     program = Path(sys.executable).with_name("vsr-run")
     if not program.exists():
         pytest.skip("vsr is not installed; `make setup` does that")
-    taken = []
-    for _ in range(7):
-        start = time.perf_counter()
-        subprocess.run([program, "--help"], stdout=subprocess.DEVNULL, check=True)
-        taken.append(time.perf_counter() - start)
-    # The quickest run is what the program costs; the others contain what the machine did besides.
+    taken = [seconds_to_help(program)]
+    while min(taken) >= SECONDS and len(taken) < TRIES:  # the quickest is the program's, the rest is the machine's
+        taken.append(seconds_to_help(program))
     assert min(taken) < SECONDS, [f"{seconds:.3f}" for seconds in taken]
+
+
+def seconds_to_help(program: Path) -> float:
+    start = time.perf_counter()
+    subprocess.run([program, "--help"], stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - start
