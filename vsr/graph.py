@@ -7,15 +7,15 @@ wrong hue). Its taps are rounded to multiples of a power of two so small that ev
 float32 holds exactly: the result doesn't depend on the order of summation, so all backends agree to the bit.
 
 Edges of a description, chosen by what the backend can hold:
-    "native"    uint8 or uint16 planes (1, 1, rows, columns)
-    "tensorrt"  uint8 planes next to a Cast; above 8 bits, two samples in one int32 (low half first), shape (ceil(n / 2))
+    "planes"    uint8 or uint16 planes (1, 1, rows, columns)
+    "tensorrt"  uint8 planes next to a Cast; above 8 bits, two samples in one int32, low half first, (ceil(n / 2),)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,11 @@ import numpy.typing as npt
 from vsr.frame import SUBSAMPLING, Chroma, ChromaLocation, Frame, PlanarFormat
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
     from vsr.models import LumaModel
 
-Edges = Literal["native", "tensorrt"]
+Edges = Literal["planes", "tensorrt"]
 Part = Literal["whole", "luma", "chroma"]
 INPUTS, OUTPUTS = ("y", "u", "v"), ("y_up", "u_up", "v_up")
 
@@ -94,18 +94,21 @@ def _keys(distance: Fraction) -> Fraction:
     return a * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else Fraction(0)
 
 
-def describe(model: LumaModel, spec: FrameSpec, *, part: Part = "whole", edges: Edges = "native") -> ModelProto:
+def describe(model: LumaModel, spec: FrameSpec, *, part: Part = "whole", edges: Edges = "planes") -> ModelProto:
     """The ONNX model that upscales planes of `spec` by `model.scale`, all shapes fixed.
 
     Inputs are `y`, `u`, `v` (or `y` alone), outputs `y_up`, `u_up`, `v_up`, of the same integer type; chroma of an odd
     size is rounded up, as in FFmpeg. Samples are rounded half to even and clipped to 0..2^depth - 1.
+
+    Raises:
+        ValueError: 16-bit samples for "tensorrt".
     """
     from onnx import checker, helper
 
     builder = _Builder(model, spec, edges)
     if part != "chroma":
         builder.luma()
-    if part != "luma":
+    if part != "luma" and spec.format.chroma != "grey":
         builder.chroma()
     graph = helper.make_graph(builder.nodes, f"vsr {part}", builder.inputs, builder.outputs, builder.constants)
     described = helper.make_model(graph, opset_imports=model.proto.opset_import, ir_version=10, producer_name="vsr")
@@ -114,7 +117,7 @@ def describe(model: LumaModel, spec: FrameSpec, *, part: Part = "whole", edges: 
 
 
 class _Builder:
-    """Collects nodes; every name of its own starts with `vsr.`, so that none meets one of the network's."""
+    """Collects nodes; the network's names all get the prefix `luma/`, so that none meets one of the description's."""
 
     def __init__(self, model: LumaModel, spec: FrameSpec, edges: Edges) -> None:
         from onnx import TensorProto
@@ -129,115 +132,110 @@ class _Builder:
         self.shapes = spec.format.shapes(spec.width, spec.height)
         self.upscaled = spec.format.shapes(spec.width * self.scale, spec.height * self.scale)
         self.nodes: list[NodeProto] = []
-        self.constants = []
-        self.inputs, self.outputs = [], []
+        self.constants: list[TensorProto] = []
+        self.inputs: list[ValueInfoProto] = []
+        self.outputs: list[ValueInfoProto] = []
 
     def luma(self) -> None:
-        network: GraphProto = self.model.proto.graph
-        white = self.format.white
-        value = self._enter(0)
-        if self.model.peak != white:
-            value = self._add("Mul", value, self._constant("y_in_scale", np.float32(self.model.peak / white)))
-        self._add("Identity", value, output=network.input[0].name)
+        from onnx import compose
+
+        network = compose.add_prefix_graph(self.model.proto.graph, "luma/")
         self.constants += network.initializer
-        *body, last = network.node
-        self.nodes += body
+        constants = {tensor.name for tensor in network.initializer}
+        luma = next(given.name for given in network.input if given.name not in constants)
+        self._enter(0, scaled=self.model.peak / self.format.white, name=luma)
+        value = network.output[0].name
+        last = next(node for node in network.node if value in node.output)
         shuffled = last.op_type == "DepthToSpace"
-        if not shuffled:
-            self.nodes.append(last)
-        value = last.input[0] if shuffled else network.output[0].name
-        if self.model.peak != white:
-            value = self._add("Mul", value, self._constant("y_out_scale", np.float32(white / self.model.peak)))
-        self._leave(0, self._rounded(value, "y"), last if shuffled else None)
+        self.nodes += [node for node in network.node if not shuffled or value not in node.output]
+        self._leave(0, last.input[0] if shuffled else value, self.format.white / self.model.peak, shuffled=shuffled)
 
     def chroma(self) -> None:
-        if self.format.chroma == "grey":
-            return
         kernel = chroma_kernel(self.format.chroma, self.spec.location, self.scale, self.format.depth)
         weights = self._constant("chroma_kernel", kernel)
-        pads = self._constant("chroma_pads", np.array([0, 0, 2, 2, 0, 0, 2, 2], np.int64))
+        pads = self._constant("chroma_pads", np.array([0, 0, CHROMA_RADIUS, CHROMA_RADIUS] * 2, np.int64))
         for plane in (1, 2):
             padded = self._add("Pad", self._enter(plane), pads, mode="edge")
-            value = self._rounded(self._add("Conv", padded, weights), INPUTS[plane])
-            shuffle = self._node("DepthToSpace", "", blocksize=self.scale, mode="CRD")
-            self._leave(plane, value, shuffle)
+            self._leave(plane, self._add("Conv", padded, weights))
 
-    def _enter(self, plane: int) -> str:
-        """The plane as float32."""
+    def _enter(self, plane: int, *, scaled: float = 1.0, name: str = "") -> str:
+        """The plane as float32, times `scaled`."""
         from onnx import TensorProto, helper
 
-        name, (rows, columns) = INPUTS[plane], self.shapes[plane]
-        samples = rows * columns
-        shape = [(samples + 1) // 2] if self.packed else [1, 1, rows, columns]
-        self.inputs.append(helper.make_tensor_value_info(name, self.type, shape))
+        value, (rows, columns) = INPUTS[plane], self.shapes[plane]
+        shape = [(rows * columns + 1) // 2] if self.packed else [1, 1, rows, columns]
+        self.inputs.append(helper.make_tensor_value_info(value, self.type, shape))
         if self.packed:
-            base = self._constant("65536", np.int32(65536))
-            high = self._add("Div", name, base)
-            low = self._add("Sub", name, self._add("Mul", high, base))
-            axis = self._constant("last", np.array([1], np.int64))
-            pairs = [self._add("Unsqueeze", half, axis) for half in (low, high)]
-            flat = self._reshape(self._add("Concat", *pairs, axis=1), [-1])
-            name = self._reshape(self._slice(flat, [samples]), [1, 1, rows, columns])
-        return self._add("Cast", name, to=TensorProto.FLOAT)
+            value = self._unpacked(value, rows, columns)
+        value = self._add("Cast", value, to=TensorProto.FLOAT)
+        if scaled != 1:
+            value = self._add("Mul", value, self._constant("to_peak", np.float32(scaled)))
+        return self._named(value, name)
 
-    def _rounded(self, value: str, name: str) -> str:
-        limits = self._constant("black", np.float32(0)), self._constant("white", np.float32(self.format.white))
-        return self._add("Clip", self._add("Round", value), *limits)
-
-    def _leave(self, plane: int, value: str, shuffle: NodeProto | None) -> None:
-        """Casts rounded samples, before the shuffle where the backend can shuffle integers; declares the output."""
+    def _leave(self, plane: int, value: str, scaled: float = 1.0, *, shuffled: bool = True) -> None:
+        """Rounds, clips, shuffles, casts: before the shuffle where integers may be shuffled, else last."""
         from onnx import helper
 
-        name, (rows, columns) = OUTPUTS[plane], self.upscaled[plane]
-        early = self.edges == "native"
-        if early:
+        (rows, columns), given = self.upscaled[plane], self.shapes[plane]
+        if scaled != 1:
+            value = self._add("Mul", value, self._constant("to_white", np.float32(scaled)))
+        limits = self._constant("black", np.float32(0)), self._constant("white", np.float32(self.format.white))
+        value = self._add("Clip", self._add("Round", value), *limits)
+        if self.edges == "planes":
             value = self._add("Cast", value, to=self.type)
-        if shuffle is not None:
-            attributes = {a.name: helper.get_attribute_value(a) for a in shuffle.attribute}
-            value = self._add("DepthToSpace", value, **attributes)
-        given = self.shapes[plane]
+        if shuffled:
+            value = self._add("DepthToSpace", value, blocksize=self.scale, mode="CRD")
         if (rows, columns) != (given[0] * self.scale, given[1] * self.scale):
-            value = self._slice(value, [1, 1, rows, columns])
-        if self.packed:
-            value = self._pack(value, rows * columns)
-        elif not early:
-            value = self._add("Cast", value, to=self.type)
-        self._add("Identity", value, output=name)
+            value = self._slice(value, [0] * 4, [1, 1, rows, columns])
+        if self.edges == "tensorrt":
+            value = self._packed(value, rows * columns) if self.packed else self._add("Cast", value, to=self.type)
         shape = [(rows * columns + 1) // 2] if self.packed else [1, 1, rows, columns]
-        self.outputs.append(helper.make_tensor_value_info(name, self.type, shape))
+        self.outputs.append(helper.make_tensor_value_info(self._named(value, OUTPUTS[plane]), self.type, shape))
 
-    def _pack(self, value: str, samples: int) -> str:
+    def _unpacked(self, pairs: str, rows: int, columns: int) -> str:
+        """(1, 1, rows, columns) int32 of pairs of samples; samples are below 2^15, so pairs aren't negative."""
+        base = self._constant("base", np.int32(65536))
+        high = self._add("Div", pairs, base)
+        low = self._add("Sub", pairs, self._add("Mul", high, base))
+        column = self._constant("column", np.array([1], np.int64))
+        both = self._add("Concat", *[self._add("Unsqueeze", half, column) for half in (low, high)], axis=1)
+        return self._reshape(self._slice(self._reshape(both, [-1]), [0], [rows * columns]), [1, 1, rows, columns])
+
+    def _packed(self, value: str, samples: int) -> str:
+        """(ceil(samples / 2),) int32 of pairs of samples, the last one's partner 0."""
         from onnx import TensorProto
 
         flat = self._reshape(self._add("Cast", value, to=TensorProto.INT32), [-1])
         if samples % 2:
-            flat = self._add("Concat", flat, self._constant("zero", np.zeros(1, np.int32)), axis=0)
+            flat = self._add("Concat", flat, self._constant("nothing", np.zeros(1, np.int32)), axis=0)
         pairs = self._reshape(flat, [-1, 2])
-        low, high = (self._reshape(self._slice(pairs, [2**31, end], [0, end - 1]), [-1]) for end in (1, 2))
-        return self._add("Add", self._add("Mul", high, self._constant("65536", np.int32(65536))), low)
+        count = (samples + 1) // 2
+        low, high = (self._reshape(self._slice(pairs, [0, half], [count, half + 1]), [-1]) for half in (0, 1))
+        return self._add("Add", self._add("Mul", high, self._constant("base", np.int32(65536))), low)
 
-    def _slice(self, value: str, ends: list[int], starts: list[int] | None = None) -> str:
-        starts = starts or [0] * len(ends)
-        bounds = [self._constant(f"i{v}", np.array(v, np.int64)) for v in (starts, ends, list(range(len(ends))))]
+    def _slice(self, value: str, starts: list[int], ends: list[int]) -> str:
+        bounds = [self._constant(f"{v}", np.array(v, np.int64)) for v in (starts, ends, list(range(len(ends))))]
         return self._add("Slice", value, *bounds)
 
     def _reshape(self, value: str, shape: list[int]) -> str:
-        return self._add("Reshape", value, self._constant(f"i{shape}", np.array(shape, np.int64)))
+        return self._add("Reshape", value, self._constant(f"{shape}", np.array(shape, np.int64)))
 
     def _constant(self, name: str, value: npt.ArrayLike) -> str:
         from onnx import numpy_helper
 
-        name = f"vsr.{name}".replace(" ", "")
         if name not in {constant.name for constant in self.constants}:
             self.constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def _add(self, operator: str, *inputs: str, output: str = "", **attributes: object) -> str:
-        output = output or f"vsr.{operator}.{len(self.nodes)}"
-        self.nodes.append(self._node(operator, output, *inputs, **attributes))
-        return output
-
-    def _node(self, operator: str, output: str, *inputs: str, **attributes: object) -> NodeProto:
+    def _add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         from onnx import helper
 
-        return helper.make_node(operator, list(inputs), [output], name=output, **attributes)
+        name = f"{operator}.{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def _named(self, value: str, name: str) -> str:
+        """Renames the result of the node added last."""
+        if name:
+            self.nodes[-1].output[0] = name
+        return name or value

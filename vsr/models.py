@@ -126,9 +126,9 @@ def processor_flags() -> frozenset[str]:
 
 
 def _flags_by_openvino() -> frozenset[str]:
-    import openvino
+    from vsr.backends import import_openvino
 
-    capable = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capable = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     amd64 = platform.machine().lower() in ("x86_64", "amd64")
     return _BF16_FLAGS | _INT8_FLAGS if capable and amd64 else frozenset()  # every x86 with bf16 has VNNI too
 

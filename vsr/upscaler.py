@@ -14,7 +14,7 @@ from vsr.settings import EngineSettings
 
 
 class UpscaleStage:
-    """Frame to frame at `settings.scale`: keeps the engine full, yields in order, opens another when the format changes.
+    """Frame to frame at `settings.scale`: keeps the engine full, yields in order, opens another one at a new format.
 
     Results carry the time, index and facts of their inputs; whoever takes one releases it.
     """

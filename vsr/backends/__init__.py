@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from vsr.errors import UsageError
 from vsr.settings import BACKENDS
@@ -15,13 +19,50 @@ if TYPE_CHECKING:
 
 
 def open_engine(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) -> Engine:
-    """An engine for frames of `spec`. Raises UsageError for a backend that is unknown or not installed."""
+    """An engine for frames of `spec`.
+
+    Raises:
+        UsageError: a backend that is unknown or not installed.
+        InputError: a model that doesn't take this size.
+    """
     if settings.backend in ("auto", "openvino"):
         from vsr.backends.openvino import OpenVINOEngine
 
-        return OpenVINOEngine(choice, spec, threads=settings.threads)
+        return OpenVINOEngine(choice, spec, threads=settings.threads, cache=cache_folder())
     if settings.backend == "pytorch":
         from vsr.backends.pytorch import PyTorchEngine
 
         return PyTorchEngine(choice, spec, threads=settings.threads)
     raise UsageError(f"no backend {settings.backend!r}; known: {', '.join(BACKENDS)}")
+
+
+def cache_folder() -> Path | None:
+    """Folder of compiled models: $VSR_CACHE, $XDG_CACHE_HOME/vsr or ~/.cache/vsr; None when it can't be written."""
+    given = os.environ.get("VSR_CACHE")
+    folder = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vsr"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return None
+
+
+def import_openvino() -> Any:
+    """The module `openvino`, without the telemetry it would send at its first import.
+
+    `openvino` reports every import through the package `openvino_telemetry`, and takes a stub of its own where that
+    isn't installed; so it is made to look not installed while `openvino` loads.
+    """
+    if "openvino" not in sys.modules:
+        present = sys.modules.get("openvino_telemetry")
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+        try:
+            import openvino
+        finally:
+            del sys.modules["openvino_telemetry"]
+            if present is not None:
+                sys.modules["openvino_telemetry"] = present
+    import openvino
+
+    return openvino

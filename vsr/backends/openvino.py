@@ -1,6 +1,7 @@
-"""OpenVINO on a CPU: asynchronous requests that read a frame's planes and write the result's, without copies between.
+"""OpenVINO on a CPU: asynchronous requests that read a frame's planes where they are.
 
-Luma and chroma are two compiled models, so that a lower precision of the network can't touch chroma.
+Luma and chroma are two compiled models, so that the network's precision can't touch chroma. Both end in sub-pixels
+side by side (`vsr.subpixel`); the one copy of a frame is the one that puts them in place, in the caller's buffer.
 """
 
 from __future__ import annotations
@@ -11,50 +12,50 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
+from vsr.backends import import_openvino
 from vsr.backends.engine import InFlight, Ticket
-from vsr.frame import Frame, FramePool, Lease, PlanarFormat, Plane, Planes
-from vsr.graph import FrameSpec, describe
-from vsr.models import ModelChoice, load
+from vsr.errors import InputError
+from vsr.frame import Frame, FramePool, Plane, Planes
+from vsr.graph import FrameSpec, Part, describe
+from vsr.models import LumaModel, ModelChoice, load
+from vsr.subpixel import SUFFIX, shuffle, subpixels
 
+MAX_STREAMS = 4  # each stream holds a frame's activations of its own
 _HINTS = {"int8": "f32", "bf16": "bf16", "float32": "f32"}
-
-
-@dataclass
-class _Slot:
-    """One frame in flight: its requests and its buffers."""
-
-    requests: list[Any]
-    frame: Frame
-    planes: Planes
-    lease: Lease | None
-    released: bool = False
+_NAMES = {"i8": "int8", "bf16": "bf16", "f32": "float32"}
 
 
 class OpenVINOEngine:
-    """Engine on the CPU plugin; one inference stream a thread, so that no core waits for another.
+    """Engine on OpenVINO's CPU plugin.
+
+    One inference stream a thread, up to four: a stream needs no barrier after every layer, so a core that an encoder
+    takes away for a moment doesn't hold up the others. Threads aren't pinned, for the same reason.
 
     Args:
         threads: 0 takes every core this process may use.
+        cache: folder of compiled models; None goes without.
     """
 
-    def __init__(self, choice: ModelChoice, spec: FrameSpec, *, threads: int = 0) -> None:
+    def __init__(self, choice: ModelChoice, spec: FrameSpec, *, threads: int = 0, cache: Path | None = None) -> None:
         threads = threads or len(os.sched_getaffinity(0))
-        model, core = load(choice), ov.Core()
-        self._spec, self._scale = spec, choice.scale
-        self._pool = FramePool(spec.format, spec.width * choice.scale, spec.height * choice.scale)
-        self._models = []
-        parts = {"luma": _HINTS[choice.precision], "chroma": "f32"}
-        if spec.format.chroma == "grey":
-            del parts["chroma"]
-        for part, hint in parts.items():
-            graph = core.read_model(model=describe(model, spec, part=part).SerializeToString())
-            options = _options(threads, hint)
-            self._models.append(core.compile_model(graph, "CPU", options))
-        self._flight: InFlight[_Slot] = InFlight(threads, self._finished, self._finish)
-        self._free = [[m.create_infer_request() for m in self._models] for _ in range(threads)]
-        self.label = f"openvino cpu {running_precision(self._models[0])}, {threads} threads"
+        streams = min(threads, MAX_STREAMS)
+        options = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": streams,
+            "ENABLE_CPU_PINNING": False,
+            **({} if cache is None else {"CACHE_DIR": str(cache)}),
+        }
+        model = load(choice)
+        parts = [_Part(model, spec, "luma", {**options, "INFERENCE_PRECISION_HINT": _HINTS[choice.precision]})]
+        if spec.format.chroma != "grey":
+            parts.append(_Part(model, spec, "chroma", {**options, "INFERENCE_PRECISION_HINT": "f32"}))
+        self._spec, self._size = spec, (spec.width * choice.scale, spec.height * choice.scale)
+        self._pool = FramePool(spec.format, *self._size)
+        self._flight: InFlight[_Running] = InFlight(streams + 1, _Running.finished, self._finish)
+        self._free = [[_Request(part) for part in parts] for _ in range(streams + 1)]
+        precision = running_precision(parts[0].compiled)
+        self.label = f"openvino cpu {precision}, {threads} thread{'s' if threads > 1 else ''}"
 
     @property
     def capacity(self) -> int:
@@ -68,15 +69,10 @@ class OpenVINOEngine:
         if FrameSpec.of(frame) != self._spec:
             raise ValueError(f"this engine is for {self._spec}, not {FrameSpec.of(frame)}")
         self._flight.check_room()
-        planes, lease = (out, None) if out is not None else self._pool.take()
-        slot = _Slot(self._free.pop(), frame, planes, lease)
-        for request, part in zip(slot.requests, (slice(0, 1), slice(1, 3)), strict=False):
-            for index, plane in enumerate(frame.planes[part]):
-                request.set_input_tensor(index, _tensor(plane))
-            for index, plane in enumerate(planes[part]):
-                request.set_output_tensor(index, _tensor(plane))
-            request.start_async()
-        return self._flight.push(slot)
+        requests = self._free.pop()
+        for request in requests:
+            request.start(frame.planes)
+        return self._flight.push(_Running(frame, out, requests))
 
     def ready(self) -> list[Frame]:
         return self._flight.ready()
@@ -94,46 +90,91 @@ class OpenVINOEngine:
     def close(self) -> None:
         self.reset()
         self._free.clear()
-        self._models.clear()
         self._pool.close()
 
-    def _finished(self, slot: _Slot) -> bool:
-        return all(request.wait_for(0) for request in slot.requests)
-
-    def _finish(self, slot: _Slot, timeout: float | None) -> Frame:
-        for request in slot.requests:
-            if timeout is None:
-                request.wait()
-            elif not request.wait_for(int(timeout * 1000)):
-                raise TimeoutError(f"no result within {timeout} s")
-        self._free.append(slot.requests)
-        size = self._spec.width * self._scale, self._spec.height * self._scale
-        result = slot.frame.like(
-            format=self._spec.format, width=size[0], height=size[1], planes=slot.planes, lease=slot.lease
-        )
-        slot.frame.release()
+    def _finish(self, running: _Running, timeout: float | None) -> Frame:
+        for request in running.requests:
+            request.wait(timeout)
+        frame, out = running.frame, running.out
+        planes, lease = (out, None) if out is not None else self._pool.take()
+        for request in running.requests:
+            request.collect(frame.planes, planes)
+        width, height = self._size
+        result = frame.like(format=self._spec.format, width=width, height=height, planes=planes, lease=lease)
+        self._free.append(running.requests)
+        frame.release()
         return result
 
 
+class _Part:
+    """Luma or chroma, compiled.
+
+    Raises:
+        InputError: the network doesn't take this size.
+    """
+
+    def __init__(self, model: LumaModel, spec: FrameSpec, part: Part, options: dict[str, Any]) -> None:
+        described = subpixels(describe(model, spec, part=part), model.scale)
+        core = import_openvino().Core()
+        try:
+            graph = core.read_model(model=described.SerializeToString())
+            self.compiled = core.compile_model(graph, "CPU", options)
+        except RuntimeError as error:
+            raise InputError(f"the network doesn't take {spec}: {' '.join(str(error).split())[:200]}") from error
+        self.planes = slice(0, 1) if part == "luma" else slice(1, 3)
+        self.shuffled = [output.name.endswith(SUFFIX) for output in described.graph.output]
+
+
+class _Request:
+    """One inference of one part; its output buffers are its own."""
+
+    def __init__(self, part: _Part) -> None:
+        self._part, self._request = part, part.compiled.create_infer_request()
+        self._results = [self._request.get_output_tensor(index).data for index in range(len(part.shuffled))]
+
+    def start(self, planes: Planes) -> None:
+        for index, plane in enumerate(planes[self._part.planes]):
+            self._request.set_input_tensor(index, _tensor(plane))
+        self._request.start_async()
+
+    def finished(self) -> bool:
+        return bool(self._request.wait_for(0))
+
+    def wait(self, seconds: float | None) -> None:
+        if seconds is None:
+            self._request.wait()
+        elif not self._request.wait_for(max(0, round(seconds * 1000))):
+            raise TimeoutError(f"no result within {seconds} s")
+
+    def collect(self, planes: Planes, upscaled: Planes) -> None:
+        """Puts the finished samples of a frame of `planes` in place."""
+        given, wanted = planes[self._part.planes], upscaled[self._part.planes]
+        for samples, shuffled, before, plane in zip(self._results, self._part.shuffled, given, wanted, strict=True):
+            if shuffled:
+                shuffle(samples.reshape(before.shape[0], -1, samples.shape[-1]), plane)
+            else:
+                np.copyto(plane, samples[0, 0])
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A frame on its way through its requests."""
+
+    frame: Frame
+    out: Planes | None
+    requests: list[_Request]
+
+    def finished(self) -> bool:
+        return all(request.finished() for request in self.requests)
+
+
 def _tensor(plane: Plane) -> Any:
-    return ov.Tensor(plane.reshape(1, 1, *plane.shape), shared_memory=True)
-
-
-def _options(threads: int, hint: str) -> dict[str, Any]:
-    return {
-        "INFERENCE_PRECISION_HINT": hint,
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": threads,
-        "ENABLE_CPU_PINNING": False,
-    }
+    return import_openvino().Tensor(plane.reshape(1, 1, *plane.shape), shared_memory=True)
 
 
 def running_precision(compiled: Any) -> str:
     """What the convolutions of a compiled model really compute in, from its execution graph."""
-    found = set()
-    for node in compiled.get_runtime_model().get_ops():
-        info = node.get_rt_info()
-        if info["layerType"].astype(str) == "Convolution":
-            found.add(info["primitiveType"].astype(str).rsplit("_", 1)[-1].lower())
-    names = {"i8": "int8", "f32": "float32"}
-    return "+".join(sorted(names.get(p, p) for p in found)) or "float32"
+    infos = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    kernels = [info["primitiveType"].astype(str) for info in infos if info["layerType"].astype(str) == "Convolution"]
+    found = {kernel.rsplit("_", 1)[-1].lower() for kernel in kernels}
+    return "+".join(sorted(_NAMES.get(name, name) for name in found)) or "float32"

@@ -1,0 +1,238 @@
+"""The end of a description as CPUs like it: sub-pixels side by side, put in place by NumPy.
+
+Depth-to-space moves single samples and costs OpenVINO as much as half a convolution; NumPy moves the `scale` samples of
+a row at once, in a tenth of that. And a last convolution with four outputs fills a quarter of a 16-lane register, so
+four neighbouring pixels are computed by one convolution of stride four with sixteen outputs: the same sums, in half the
+time. `benchmarks/engine.py` measures it.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vsr.frame import Plane
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+SUFFIX = "_subpixels"
+_LANES = 16  # float32 or int32 sums in one AVX-512 register
+_POINTWISE = ("Mul", "Round", "Clip", "Cast")  # with constants of one number
+_LOCAL = frozenset(  # operators of networks whose results don't change when the edge padding grows
+    [
+        "Pad",
+        "Conv",
+        "Relu",
+        "PRelu",
+        "LeakyRelu",
+        "Clip",
+        "Add",
+        "Sub",
+        "Mul",
+        "Round",
+        "Cast",
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "DepthToSpace",
+        "Slice",
+    ]
+)
+
+
+def shuffle(samples: npt.NDArray[Any], plane: Plane) -> None:
+    """Depth-to-space: `plane[s * i + dy, s * j + dx] = samples[i, j, s * dy + dx]`; what lies outside is left out.
+
+    Args:
+        samples: (rows, columns, s^2), dense, of the plane's dtype.
+        plane: at most (s * rows, s * columns); its rows may be padded.
+    """
+    rows, columns, subpixels = samples.shape
+    scale = isqrt(subpixels)
+    run = scale * samples.itemsize
+    if run in (2, 4, 8) and plane.shape[1] % scale == 0:
+        runs = samples.reshape(rows, -1).view(f"u{run}").reshape(rows, columns, scale)
+        for dy in range(scale):
+            lines = plane[dy::scale].view(f"u{run}")
+            lines[:] = runs[: lines.shape[0], : lines.shape[1], dy]
+        return
+    for dy, dx in np.ndindex(scale, scale):
+        target = plane[dy::scale, dx::scale]
+        target[:] = samples[: target.shape[0], : target.shape[1], dy * scale + dx]
+
+
+def subpixels(described: ModelProto, scale: int) -> ModelProto:
+    """The same description with outputs (1, rows * columns, scale^2) for `shuffle`, their names ending in `SUFFIX`.
+
+    `described` has "planes" edges; `columns` may be rounded up. An output that doesn't end in a convolution, pointwise
+    operators and depth-to-space stays a plane.
+    """
+    from onnx import checker, shape_inference
+
+    result = shape_inference.infer_shapes(described)
+    widens = _only_local(result.graph)
+    for index in range(len(result.graph.output)):
+        ending = _Ending(result.graph, index, scale, widens=widens)
+        if ending.found():
+            ending.rewrite()
+    del result.graph.value_info[:]
+    checker.check_model(result)
+    return result
+
+
+def _only_local(graph: GraphProto) -> bool:
+    """Whether more edge padding on the right leaves the picture as it is: local operators, and no zeros padded."""
+    pads = [a.ints for node in graph.node if node.op_type == "Conv" for a in node.attribute if a.name == "pads"]
+    return not any(map(any, pads)) and {node.op_type for node in graph.node} <= _LOCAL
+
+
+class _Ending:
+    """The last nodes of one output: convolution, pointwise chain, depth-to-space, perhaps a slice."""
+
+    def __init__(self, graph: GraphProto, index: int, scale: int, *, widens: bool) -> None:
+        self.graph, self.subpixels, self.widens = graph, scale * scale, widens
+        self.output, self.entrance = graph.output[index], graph.input[index].name
+        self.makers = {name: node for node in graph.node for name in node.output}
+        self.arrays = {tensor.name: tensor for tensor in graph.initializer}
+        self.shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
+        *_, self.rows, self.columns = (d.dim_value for d in graph.input[index].type.tensor_type.shape.dim)
+        self.chain: list[NodeProto] = []
+        self.dropped: list[NodeProto] = []
+
+    def found(self) -> bool:
+        """Walks back from the output; whether `self.last` is the convolution everything begins with."""
+        node = self.makers[self.output.name]
+        if node.op_type == "Slice":
+            self.dropped.append(node)
+            node = self.makers[node.input[0]]
+        if node.op_type != "DepthToSpace":
+            return False
+        self.dropped.append(node)
+        node = self.makers[node.input[0]]
+        while (before := self._before(node)) is not None:
+            self.chain.insert(0, node)
+            node = before
+        self.last = node
+        uses = sum(name == node.output[0] for user in self.graph.node for name in user.input)
+        return node.op_type == "Conv" and uses == 1
+
+    def _before(self, node: NodeProto) -> NodeProto | None:
+        """The node a pointwise one works on; None when `node` isn't pointwise, or joins more than the skip."""
+        features = [name for name in node.input if name not in self.arrays]
+        constants = [name for name in node.input if name in self.arrays]
+        if any(self.arrays[name].dims not in ([], [1]) for name in constants):
+            return None
+        if node.op_type in _POINTWISE and len(features) == 1:
+            return self.makers.get(features[0])
+        if node.op_type != "Add" or len(features) != 2:
+            return None
+        wide = [name for name in features if self.shapes.get(name, [0] * 4)[1] == self.subpixels]
+        skip = [name for name in features if self.shapes.get(name) == [1, 1, self.rows, self.columns]]
+        return self.makers.get(wide[0]) if len(wide) == len(skip) == 1 else None
+
+    def rewrite(self) -> None:
+        """Puts the chain behind a transposed, perhaps grouped, convolution; nodes stay in topological order."""
+        from onnx import helper
+
+        for node in [self.last, *self.chain, *self.dropped]:
+            self.graph.node.remove(node)
+        group = self._group()
+        columns = -(-self.columns // group) * group
+        if columns != self.columns:
+            self._widen(columns - self.columns)
+        convolution = self._grouped(group) if group > 1 else self.last
+        self.graph.node.append(convolution)
+        shape = [1, self.rows * columns, self.subpixels]
+        value = self._append("Reshape", self._append("Transpose", convolution.output[0], perm=[0, 2, 3, 1]), shape)
+        for node in self.chain:
+            inputs = [name if name in self.arrays else value for name in node.input]
+            if node.op_type == "Add":
+                skip = next(name for name in node.input if self.shapes[name][1] == 1)
+                inputs = [value, self._append("Reshape", skip, [1, self.rows * columns, 1])]
+            node.input[:] = inputs
+            self.graph.node.append(node)
+            value = node.output[0]
+        name = self.output.name + SUFFIX
+        self.graph.node[-1].output[0] = name
+        kind = self.output.type.tensor_type.elem_type
+        self.output.CopyFrom(helper.make_tensor_value_info(name, kind, shape))
+
+    def _group(self) -> int:
+        """How many neighbouring pixels one convolution computes: as many as fill the lanes, or 1."""
+        from onnx import helper
+
+        attributes = {a.name: helper.get_attribute_value(a) for a in self.last.attribute}
+        plain = {"strides": [1, 1], "dilations": [1, 1], "group": 1, "auto_pad": b"NOTSET"}
+        if any(attributes.get(name, value) != value for name, value in plain.items()) or self._weights() is None:
+            return 1
+        group = max(1, _LANES // self.subpixels)
+        return group if self.columns % group == 0 or self.widens else 1
+
+    def _widen(self, extra: int) -> None:
+        """Edge padding on the right, behind the cast of the plane."""
+        from onnx import helper
+
+        at = next(i for i, node in enumerate(self.graph.node) if self.entrance in node.input)
+        cast = self.graph.node[at]
+        narrow = f"{cast.output[0]}.narrow"
+        pads = self._constant([0] * 7 + [extra])
+        pad = helper.make_node("Pad", [narrow, pads], [cast.output[0]], mode="edge", name=narrow)
+        cast.output[0] = narrow
+        self.graph.node.insert(at + 1, pad)
+
+    def _weights(self) -> list[str] | None:
+        """Names of the convolution's constants: kernel, or int8 kernel with scales and zero points; then the bias."""
+        _, kernel, *bias = self.last.input
+        maker = self.makers.get(kernel)
+        names = [*(maker.input if maker is not None and maker.op_type == "DequantizeLinear" else [kernel]), *bias]
+        return names if all(name in self.arrays for name in names) else None
+
+    def _grouped(self, group: int) -> NodeProto:
+        """One convolution of stride `group`; its outputs are those of `group` neighbouring pixels, one after another."""
+        from onnx import helper, numpy_helper
+
+        renamed = {}
+        for name in self._weights() or []:
+            array = numpy_helper.to_array(self.arrays[name])
+            wide = _beside(array, group) if array.ndim == 4 else np.tile(array, group if array.ndim else 1)
+            renamed[name] = f"{self.last.output[0]}.{name}"
+            self.graph.initializer.append(numpy_helper.from_array(wide, renamed[name]))
+        features, kernel, *bias = self.last.input
+        maker = self.makers.get(kernel)
+        if maker is not None:
+            renamed[kernel] = f"{self.last.output[0]}.{kernel}"
+            quantised = [renamed[name] for name in maker.input]
+            self.graph.node.append(helper.make_node("DequantizeLinear", quantised, [renamed[kernel]], axis=0))
+        inputs = [features, *(renamed[name] for name in (kernel, *bias))]
+        convolution = helper.make_node("Conv", inputs, [f"{self.last.output[0]}.grouped"])
+        pads = [a for a in self.last.attribute if a.name == "pads"]
+        convolution.attribute.extend([*pads, helper.make_attribute("strides", [1, group])])
+        return convolution
+
+    def _append(self, operator: str, value: str, shape: list[int] | None = None, **attributes: Any) -> str:
+        from onnx import helper
+
+        inputs = [value] if shape is None else [value, self._constant(shape)]
+        name = f"{value}.{operator}"
+        self.graph.node.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def _constant(self, values: list[int]) -> str:
+        from onnx import numpy_helper
+
+        name = f"subpixels.{values}"
+        if name not in {tensor.name for tensor in self.graph.initializer}:
+            self.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
+        return name
+
+
+def _beside(kernel: npt.NDArray[Any], group: int) -> npt.NDArray[Any]:
+    """(outputs, inputs, rows, columns) to (group * outputs, inputs, rows, columns + group - 1), each shifted by one."""
+    outputs, inputs, rows, columns = kernel.shape
+    wide = np.zeros((group, outputs, inputs, rows, columns + group - 1), kernel.dtype)
+    for pixel in range(group):
+        wide[pixel, ..., pixel : pixel + columns] = kernel
+    return wide.reshape(group * outputs, inputs, rows, -1)
