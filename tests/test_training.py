@@ -225,6 +225,9 @@ def test_commands_train_and_evaluate(photographs: Path, tmp_path: Path, capsys: 
         eval_command.main([str(photographs), "--networks", "vdsr", "--engines", str(tmp_path)]) == UsageError.exit_code
     )
     assert "vdsr" in capsys.readouterr().err
+    elsewhere = ["--data", str(photographs), "--out", str(tmp_path / "empty")]
+    assert train_command.main(["m4c8_x3", *elsewhere]) == InputError.exit_code
+    assert "m4c8_x2" in capsys.readouterr().err  # which it starts from
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

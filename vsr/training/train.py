@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from vsr.errors import UsageError
+from vsr.errors import InputError, UsageError
 from vsr.metrics import psnr, to_uint8
 from vsr.networks import build
 from vsr.networks.mxcy import MxCy
@@ -51,7 +51,7 @@ def start(recipe: Recipe, out: Path) -> MxCy:
     torch.manual_seed(recipe.seed)
     model = untrained(recipe).expanded()
     if recipe.start is not None:
-        state = torch.load(out / f"{recipe.start}.pt", weights_only=True)
+        state = _weights(out, recipe.start)
         body = {name: tensor for name, tensor in state.items() if not name.startswith(model.last)}
         model.load_state_dict(body, strict=False)
     return model
@@ -60,7 +60,7 @@ def start(recipe: Recipe, out: Path) -> MxCy:
 def load_trained(recipe: Recipe, out: Path) -> MxCy:
     """The network `train` left in `out`, over-parameterised."""
     model = untrained(recipe).expanded()
-    model.load_state_dict(torch.load(out / f"{recipe.name}.pt", weights_only=True))
+    model.load_state_dict(_weights(out, recipe.name))
     return model
 
 
@@ -123,6 +123,14 @@ def rate_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, float]:
     warm = min(1.0, (step + 1) / (stage.warmup + 1))
     done = max(0.0, (step - stage.warmup) / max(1, stage.steps - stage.warmup))
     return stage, stage.rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _weights(out: Path, name: str) -> dict[str, Tensor]:
+    path = out / f"{name}.pt"
+    if not path.exists():
+        raise InputError(f"{path} is missing; train the recipe {name} into {out} first")
+    state: dict[str, Tensor] = torch.load(path, weights_only=True)
+    return state
 
 
 def _step(
