@@ -30,7 +30,10 @@ def open_engine(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) 
 
         return OpenVINOEngine(choice, spec, threads=settings.threads, cache=cache_folder())
     if settings.backend == "pytorch":
-        from vsr.backends.pytorch import PyTorchEngine
+        try:
+            from vsr.backends.pytorch.engine import PyTorchEngine
+        except ModuleNotFoundError as error:
+            raise UsageError("backend pytorch needs torch: pip install torch") from error
 
         return PyTorchEngine(choice, spec, threads=settings.threads)
     raise UsageError(f"no backend {settings.backend!r}; known: {', '.join(BACKENDS)}")

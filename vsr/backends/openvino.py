@@ -1,7 +1,7 @@
 """OpenVINO on a CPU: asynchronous requests that read a frame's planes where they are.
 
 Luma and chroma are two compiled models, so that the network's precision can't touch chroma. Both end in sub-pixels
-side by side (`vsr.subpixel`); the one copy of a frame is the one that puts them in place, in the caller's buffer.
+side by side (`vsr.backends.subpixel`); the one copy of a frame puts them in place, in the caller's buffer.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 
 from vsr.backends import import_openvino
 from vsr.backends.engine import InFlight, Ticket
+from vsr.backends.subpixel import SUFFIX, shuffle, subpixels
 from vsr.errors import InputError
 from vsr.frame import Frame, FramePool, Plane, Planes
 from vsr.graph import FrameSpec, Part, describe
 from vsr.models import LumaModel, ModelChoice, load
-from vsr.subpixel import SUFFIX, shuffle, subpixels
 
 MAX_STREAMS = 4  # each stream holds a frame's activations of its own
 _HINTS = {"int8": "f32", "bf16": "bf16", "float32": "f32"}

@@ -191,7 +191,7 @@ class _Ending:
         return names if all(name in self.arrays for name in names) else None
 
     def _grouped(self, group: int) -> NodeProto:
-        """One convolution of stride `group`; its outputs are those of `group` neighbouring pixels, one after another."""
+        """One convolution of stride `group` with the outputs of `group` neighbouring pixels, one after another."""
         from onnx import helper, numpy_helper
 
         renamed = {}
