@@ -21,6 +21,7 @@ class Stage:
     batch: int = 16
     patch: int = 48  # low-resolution pixels per side, context not counted
     bfloat16: bool = True  # convolutions only; skip addition and loss are float32
+    revive: float = 0.0  # before it, channels positive on a smaller share of patches than this are made anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,25 +59,26 @@ def _quantisation(steps: int) -> tuple[Stage, ...]:
 
 
 def _scratch(network: str, *, steps: int, finish: int) -> Recipe:
-    stages = (Stage(steps=steps, rate=2e-3, warmup=200), _finish(finish))
-    return Recipe(network=network, scale=2, stages=stages, quantisation=_quantisation(3_000))
+    first = (Stage(steps=steps, rate=2e-3, warmup=200), _finish(finish))
+    second = (Stage(steps=12_000, rate=1e-3, warmup=200, revive=0.02), _finish(1_000))
+    return Recipe(network=network, scale=2, stages=(*first, *second), quantisation=_quantisation(2_000))
 
 
 def _transferred(network: str, scale: int, *, steps: int, finish: int) -> Recipe:
-    stages = (Stage(steps=steps, rate=2e-3, warmup=200), _finish(finish))
-    return Recipe(network=network, scale=scale, stages=stages, quantisation=_quantisation(1_200), start=f"{network}_x2")
+    stages = (Stage(steps=steps, rate=1e-3, warmup=200), _finish(finish))
+    return Recipe(network=network, scale=scale, stages=stages, quantisation=_quantisation(1_000), start=f"{network}_x2")
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         recipe.name: recipe
         for recipe in (
-            _scratch("m4c16", steps=40_000, finish=2_500),
+            _scratch("m4c16", steps=40_000, finish=1_000),
             _scratch("m4c8", steps=50_000, finish=2_500),
-            _transferred("m4c16", 3, steps=8_000, finish=600),
-            _transferred("m4c16", 4, steps=8_000, finish=600),
-            _transferred("m4c8", 3, steps=9_000, finish=600),
-            _transferred("m4c8", 4, steps=9_000, finish=600),
+            _transferred("m4c16", 3, steps=6_500, finish=500),
+            _transferred("m4c16", 4, steps=6_500, finish=500),
+            _transferred("m4c8", 3, steps=7_500, finish=500),
+            _transferred("m4c8", 4, steps=7_500, finish=500),
         )
     }
 )

@@ -21,6 +21,7 @@ from vsr.training.recipes import Recipe, Stage
 
 Model = TypeVar("Model", bound=nn.Module)
 
+REVIVAL = 64  # patches by which channels count as dead
 VALIDATION_SIDE = 192  # low-resolution pixels of the centre piece a held-out picture is judged by
 
 
@@ -94,6 +95,7 @@ def fit(
     step = _load(checkpoint, model, ema, optimiser) if resume and checkpoint.exists() else 0
     total = sum(stage.steps for stage in stages)
     while step < total:
+        _revive(model, optimiser, dataset, stages, step, seed)
         loss = _step(model, optimiser, dataset, stages, step, seed)
         ema.update_parameters(model)
         step += 1
@@ -114,15 +116,21 @@ def as_input(planes: Plane) -> Tensor:
     return (torch.from_numpy(planes).float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-def rate_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, float]:
-    """The stage `step` (from 0) falls in, and its learning rate."""
+def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, int]:
+    """The stage `step` falls in, and the step within it, both from 0."""
     for stage in stages:
         if step < stage.steps:
             break
         step -= stage.steps
-    warm = min(1.0, (step + 1) / (stage.warmup + 1))
-    done = max(0.0, (step - stage.warmup) / max(1, stage.steps - stage.warmup))
-    return stage, stage.rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return stage, step
+
+
+def rate_at(stages: tuple[Stage, ...], step: int) -> float:
+    """The learning rate of `step` (from 0)."""
+    stage, local = stage_at(stages, step)
+    warm = min(1.0, (local + 1) / (stage.warmup + 1))
+    done = max(0.0, (local - stage.warmup) / max(1, stage.steps - stage.warmup))
+    return stage.rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 def _weights(out: Path, name: str) -> dict[str, Tensor]:
@@ -133,6 +141,23 @@ def _weights(out: Path, name: str) -> dict[str, Tensor]:
     return state
 
 
+def _revive(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    dataset: Dataset,
+    stages: tuple[Stage, ...],
+    step: int,
+    seed: int,
+) -> None:
+    """Where a stage that asks for it begins: dead channels live again and the optimiser forgets."""
+    stage, local = stage_at(stages, step)
+    if local == 0 and stage.revive and isinstance(model, MxCy):
+        torch.manual_seed(seed + step)
+        low, _ = dataset.batch(step, seed=seed, size=REVIVAL, patch=48)
+        model.revive(as_input(low), least=stage.revive)
+        optimiser.state.clear()
+
+
 def _step(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -141,9 +166,9 @@ def _step(
     step: int,
     seed: int,
 ) -> float:
-    stage, rate = rate_at(stages, step)
+    stage, _ = stage_at(stages, step)
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate_at(stages, step)
     low, high = dataset.batch(step, seed=seed, size=stage.batch, patch=stage.patch)
     with torch.autocast("cpu", torch.bfloat16, enabled=stage.bfloat16):
         result = model(as_input(low))
