@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Returns 0 when `vsr-run` with no options has all it needs, 1 otherwise."""
     arguments = _parser().parse_args(argv)
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 talks on standard error otherwise; 1: errors only
     from vsr.doctor import checks, works
 
     done = []
