@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from fractions import Fraction
-from math import lcm
+from math import ceil, lcm, log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ PRIVATE_KEYS = frozenset(
     {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames"}
 )
 GLOBAL_HEADER = 0x40  # AVFMT_GLOBALHEADER
+MIN_TIMESCALE = 10000  # FFmpeg's mov muxer
 MAX_TIMESCALE = 2**31 - 1  # ISO/IEC 14496-12 8.2.2: timescale is 32 bits; FFmpeg keeps it signed
 
 
@@ -55,7 +56,7 @@ def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> N
     with (
         writing(path, job.output),
         nullcontext() if piped else open_input(job.source.path) as source,
-        av.open(str(path), "w", format=muxer, container_options=_options(job)) as target,
+        av.open(str(path), "w", format=muxer, container_options=_options(job, source)) as target,
     ):
         track = _video_track(job, target)
         copied: Iterator[Packet[Any]] = iter(())
@@ -91,14 +92,19 @@ def writing(path: Path, output: str) -> Iterator[None]:
         raise
 
 
-def _options(job: Job) -> dict[str, str]:
-    """Muxer options; MP4's edit lists are written in the movie's time scale, so it must divide every track's."""
+def _options(job: Job, source: InputContainer | None) -> dict[str, str]:
+    """Muxer options. MP4's edit lists count in the movie's time scale, so it must be a multiple of every track's."""
     container = container_for(job.output)
     options = dict(container.options)
     if container.exact:
-        bases = [job.source.time_base, *(track.time_base for track in job.tracks if track.action == "copy")]
-        scale = lcm(*(base.denominator for base in bases))
-        options["movie_timescale"] = str(scale if scale <= MAX_TIMESCALE else job.source.time_base.denominator)
+        scales = [job.source.time_base.denominator]
+        for track in job.tracks if source is not None else ():
+            stream: Any = source.streams[track.index]
+            if track.action == "copy":
+                scales.append(stream.sample_rate if track.kind == "audio" else track.time_base.denominator)
+        # the muxer doubles a small time scale until it is large enough
+        scale = lcm(*(s * 2 ** max(0, ceil(log2(MIN_TIMESCALE / s))) for s in scales))
+        options["movie_timescale"] = str(scale if scale <= MAX_TIMESCALE else scales[0])
     return options
 
 
