@@ -17,7 +17,7 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from vsr.backends import open_engine
+from vsr.backends import cache_folder, open_engine
 from vsr.encode import DEFAULTS
 from vsr.errors import UsageError, VsrError
 from vsr.frame import Frame, PlanarFormat, Planes
@@ -84,7 +84,8 @@ def checks() -> Iterator[Check]:
         name = f"{backend} {precision}"
         yield attempt(name, partial(run_graph, backend, precision), needed=name == "openvino float32")
     yield attempt("whole run", whole_run, needed=True)
-    yield attempt("temporary folder", temporary_folder, needed=True)
+    yield attempt("cache folder", cache, needed=False)
+    yield attempt("temporary folder", temporary, needed=True)
     yield attempt("memory", memory, needed=True)
 
 
@@ -203,15 +204,27 @@ def whole_run() -> str:
         return f"{report.frames_written} frames upscaled by {report.engine}; read back: {'; '.join(report.verified)}"
 
 
-def temporary_folder() -> str:
-    """Writes, reads and removes a file where a run would put what doesn't fit in memory."""
+def cache() -> str:
+    """Where compiled models are kept, so that the next start is quicker."""
+    folder = cache_folder()
+    if folder is None:
+        raise Unavailable("can't be written; every start compiles its models anew (VSR_CACHE names another)")
+    return _kept(folder)
+
+
+def temporary() -> str:
+    """Where a run puts what doesn't fit in memory."""
+    return _kept(Path(tempfile.gettempdir()))
+
+
+def _kept(folder: Path) -> str:
     content = bytes(range(256)) * 4096
-    with tempfile.NamedTemporaryFile(prefix="vsr-doctor-") as file:
+    with tempfile.NamedTemporaryFile(prefix="vsr-doctor-", dir=folder) as file:
         file.write(content)
         file.flush()
         if Path(file.name).read_bytes() != content:
             raise VsrError(f"{file.name} doesn't read back as it was written")
-        return f"1 MiB written to, read from and removed from {Path(file.name).parent}"
+    return f"1 MiB written to, read from and removed from {folder}"
 
 
 def memory() -> str:
