@@ -52,6 +52,18 @@ def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
     return None if matrix == UPRIGHT else matrix
 
 
+def moved(matrix: tuple[int, ...] | None, across: Fraction, down: Fraction) -> tuple[int, ...] | None:
+    """The display matrix for a picture resized by these factors: turned alike, its shift in pixels resized."""
+    if matrix is None:
+        return None
+    return (*matrix[:6], round(matrix[6] * across), round(matrix[7] * down), matrix[8])
+
+
+def turn(matrix: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The part of a display matrix that turns and mirrors; the shift isn't kept by every container."""
+    return None if matrix is None else (*matrix[0:2], *matrix[3:5])
+
+
 def write_tags(context: VideoCodecContext, colour: Colour) -> None:
     """Sets range, primaries, transfer and matrix of an encoder that isn't open yet."""
     context.color_range = colour.range

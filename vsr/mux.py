@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 
+from vsr.colour import moved
 from vsr.demux import open_input, packets
 from vsr.encode import configure
 from vsr.errors import OutputError
@@ -115,7 +116,8 @@ def _video_track(job: Job, target: OutputContainer) -> VideoStream:
     track: Any = target.add_stream(encoder.codec, rate=job.source.rate)
     configure(track.codec_context, job, global_header=global_header(job), threads=1)
     track.time_base = job.source.time_base
-    track.set_display_matrix(job.source.facts.display_matrix)
+    across, down = Fraction(encoder.width, job.source.width), Fraction(encoder.height, job.source.height)
+    track.set_display_matrix(moved(job.source.facts.display_matrix, across, down))
     return track  # type: ignore[no-any-return]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from vsr.colour import read_facts
+from vsr.colour import read_facts, turn
 from vsr.decode import Timeline, pictures
 from vsr.demux import open_input, packets
 from vsr.errors import VerificationError
@@ -162,7 +162,7 @@ def _check_picture(job: Job, track: VideoStream, first: Any, wrong: list[str]) -
         "primaries": (planned.primaries, read.primaries),
         "transfer": (planned.transfer, read.transfer),
         "matrix": (planned.matrix, read.matrix),
-        "rotation": (job.source.facts.display_matrix if container.rotation else None, facts.display_matrix),
+        "rotation": (turn(job.source.facts.display_matrix) if container.rotation else None, turn(facts.display_matrix)),
     }
     wrong += [f"{name} is {is_} instead of {should}" for name, (should, is_) in pairs.items() if should != is_]
 
