@@ -104,7 +104,7 @@ def _tried_scale(path: Path, data: bytes, peak: float) -> int:
     from vsr.backends import import_openvino
 
     core = import_openvino().Core()
-    scales = set()
+    scales: set[int] = set()
     for rows, columns in _PROBES:
         noise = np.random.default_rng(0).random((1, 1, rows, columns), np.float32) * np.float32(peak)
         try:
@@ -115,7 +115,7 @@ def _tried_scale(path: Path, data: bytes, peak: float) -> int:
             raise InputError(f"{path}: doesn't run on {columns}x{rows} luma ({_line(error)})") from error
         if not np.isfinite(result).all():
             raise InputError(f"{path}: gives values that are not finite for input in 0..{peak:g}")
-        scale = result.shape[-1] // columns
+        scale = int(result.shape[-1]) // columns
         if result.shape != (1, 1, rows * scale, columns * scale) or scale not in SCALES:
             raise InputError(
                 f"{path}: makes {result.shape} of (1, 1, {rows}, {columns}); scale must be "

@@ -145,7 +145,7 @@ def _precision(settings: EngineSettings, depth: int, flags: Set[str], *, int8: b
         where = "the pytorch backend" if settings.backend == "pytorch" else "this processor"
         raise UsageError(f"precision bf16: {where} has no bfloat16; use float32{'' if obstacle else ' or int8'}")
     if wanted != "auto":
-        return cast(Exact, wanted), "as asked"
+        return wanted, "as asked"
     slow = obstacle or ("" if _INT8_FLAGS & flags else "no fast int8 here")
     if not slow:
         return "int8", "8-bit video and a processor with fast int8"

@@ -19,12 +19,31 @@ if TYPE_CHECKING:
 
 
 def open_engine(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) -> Engine:
-    """An engine for frames of `spec`.
+    """An engine for frames of `spec`, in tiles when a whole frame would take more than `settings.memory`.
 
     Raises:
         UsageError: a backend that is unknown or not installed.
         InputError: a model that doesn't take this size.
+        MemoryLimitError: no tile is small enough.
     """
+    from vsr.backends.engine import threads_and_streams
+    from vsr.backends.memory import available, predicted
+    from vsr.backends.tiled import TiledEngine, choose
+    from vsr.models import load
+
+    model = load(choice)
+    limit = settings.memory or available() // 2
+    _, streams = threads_and_streams(settings.threads)
+
+    def fits(part: FrameSpec) -> bool:
+        return predicted(model, part, choice.precision, streams=streams, requests=streams + 1) <= limit
+
+    grid = choose(spec, choice.radius, fits, f"{limit / 2**20:.0f} MiB")
+    engine = _open(settings, choice, spec if grid is None else grid.tile)
+    return engine if grid is None else TiledEngine(grid, engine, choice.scale)
+
+
+def _open(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) -> Engine:
     if settings.backend in ("auto", "openvino"):
         from vsr.backends.openvino import OpenVINOEngine
 

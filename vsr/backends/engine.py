@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +34,16 @@ class Engine(Protocol):
     def label(self) -> str:
         """Backend, device and the precision that really runs, for the screen and the report."""
 
-    def submit(self, frame: Frame, out: Planes | None = None) -> Ticket: ...
+    @property
+    def leased(self) -> int:
+        """How many results in the engine's own buffers were returned and not released yet."""
+
+    def submit(self, frame: Frame, out: Planes | None = None) -> Ticket:
+        """Starts one frame. Raises ValueError for another format or size, RuntimeError when `capacity` are in flight.
+
+        Args:
+            out: planes of the result's shapes and dtype to write to; their rows may be padded.
+        """
 
     def ready(self) -> list[Frame]:
         """Finished results, oldest first, without blocking; stops at the first one unfinished."""
@@ -52,6 +62,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """`reset()`, then frees everything. Raises RuntimeError when a result was never released."""
+
+
+MAX_STREAMS = 4  # each stream holds a frame's activations of its own
+
+
+def threads_and_streams(threads: int) -> tuple[int, int]:
+    """CPU threads (0: every core this process may use) and the inference streams they form."""
+    threads = threads or len(os.sched_getaffinity(0))
+    return threads, min(threads, MAX_STREAMS)
 
 
 Handle = TypeVar("Handle")

@@ -6,7 +6,6 @@ side by side (`vsr.backends.subpixel`); the one copy of a frame puts them in pla
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from vsr.backends import import_openvino
-from vsr.backends.engine import InFlight, Ticket
+from vsr.backends.engine import InFlight, Ticket, threads_and_streams
 from vsr.backends.subpixel import SUFFIX, shuffle, subpixels
 from vsr.errors import InputError
 from vsr.frame import Frame, FramePool, Plane, Planes
 from vsr.graph import FrameSpec, Part, describe
 from vsr.models import LumaModel, ModelChoice, load
 
-MAX_STREAMS = 4  # each stream holds a frame's activations of its own
 _HINTS = {"int8": "f32", "bf16": "bf16", "float32": "f32"}
 _NAMES = {"i8": "int8", "bf16": "bf16", "f32": "float32"}
 
@@ -38,8 +36,7 @@ class OpenVINOEngine:
     """
 
     def __init__(self, choice: ModelChoice, spec: FrameSpec, *, threads: int = 0, cache: Path | None = None) -> None:
-        threads = threads or len(os.sched_getaffinity(0))
-        streams = min(threads, MAX_STREAMS)
+        threads, streams = threads_and_streams(threads)
         options = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": streams,

@@ -117,7 +117,7 @@ class _Ending:
             node = before
         self.last = node
         uses = sum(name == node.output[0] for user in self.graph.node for name in user.input)
-        return node.op_type == "Conv" and uses == 1
+        return bool(node.op_type == "Conv" and uses == 1)
 
     def _before(self, node: NodeProto) -> NodeProto | None:
         """The node a pointwise one works on; None when `node` isn't pointwise, or joins more than the skip."""

@@ -55,7 +55,8 @@ def _resize_matrix(at: Attributes, before: int, after: int, scale: float) -> Wei
         if at.get("exclude_outside", 0):
             weight = np.where((first + tap < 0) | (first + tap >= before), 0, weight)
         np.add.at(matrix, (np.arange(after), column), weight)
-    return matrix / matrix.sum(1, keepdims=True)
+    weights: Weights = matrix / matrix.sum(1, keepdims=True)
+    return weights
 
 
 def _resize_weight(at: Attributes, position: Any, sample: Any, distance: Any) -> Any:

@@ -1,0 +1,173 @@
+"""Frames too large for the memory allowed, in overlapping tiles of one size: the same samples as in one piece."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from vsr.backends.engine import Engine, InFlight, Ticket
+from vsr.errors import MemoryLimitError
+from vsr.frame import SUBSAMPLING, Frame, FramePool, PlanarFormat, Planes
+from vsr.graph import CHROMA_RADIUS, FrameSpec
+
+ALIGNMENT = 8  # tiles start at multiples of this: whole chroma samples, and whole groups of a grouped convolution
+SMALLEST = 16  # pixels of a tile that are kept, per side
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tile is cut (`x`, `y`) and which part of its result is kept, in luma pixels of the frame."""
+
+    x: int
+    y: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A frame cut into parts of `width` x `height`, each computed from a tile with a margin of at least `halo`."""
+
+    spec: FrameSpec
+    width: int
+    height: int
+    halo: int
+
+    @property
+    def tile(self) -> FrameSpec:
+        """What the engine of the tiles is opened for; never larger than the frame."""
+        width, height = _outer(self.spec.width, self.width, self.halo), _outer(self.spec.height, self.height, self.halo)
+        return replace(self.spec, width=width, height=height)
+
+    def places(self) -> Iterator[Place]:
+        tile = self.tile
+        for top in range(0, self.spec.height, self.height):
+            for left in range(0, self.spec.width, self.width):
+                yield Place(
+                    x=min(max(0, left - self.halo), self.spec.width - tile.width),
+                    y=min(max(0, top - self.halo), self.spec.height - tile.height),
+                    left=left,
+                    top=top,
+                    right=min(left + self.width, self.spec.width),
+                    bottom=min(top + self.height, self.spec.height),
+                )
+
+
+def _outer(size: int, inner: int, halo: int) -> int:
+    """Side of a tile: the rest of the frame is a multiple of the alignment, so that the last tile starts on one."""
+    outer = min(size, inner + 2 * halo)
+    return outer + (size - outer) % ALIGNMENT
+
+
+def choose(spec: FrameSpec, radius: int | None, fits: Callable[[FrameSpec], bool], limit: str) -> Grid | None:
+    """The coarsest grid whose tiles fit, found by halving the longer side; None when the frame fits as it is.
+
+    Args:
+        radius: receptive radius in luma pixels; None allows no tiles.
+        fits: whether an engine for such frames stays within the memory allowed.
+        limit: that memory, for the message.
+
+    Raises:
+        MemoryLimitError: not even the smallest tile fits.
+    """
+    if fits(spec):
+        return None
+    if radius is None:
+        raise MemoryLimitError(f"{spec} needs more than {limit}, and this model sees too far for tiles; allow more")
+    across, down = SUBSAMPLING.get(spec.format.chroma, (1, 1))
+    halo = -(-max(radius, CHROMA_RADIUS * across, CHROMA_RADIUS * down) // ALIGNMENT) * ALIGNMENT
+    width, height = _aligned(spec.width), _aligned(spec.height)
+    while max(width, height) > SMALLEST:
+        width, height = (_aligned(width / 2), height) if width >= height else (width, _aligned(height / 2))
+        grid = Grid(spec=spec, width=width, height=height, halo=halo)
+        if fits(grid.tile):
+            return grid
+    raise MemoryLimitError(f"{spec} needs more than {limit} even in tiles of {grid.tile}; allow more memory")
+
+
+def _aligned(size: float) -> int:
+    return max(SMALLEST, int(-(-size // ALIGNMENT)) * ALIGNMENT)
+
+
+class TiledEngine:
+    """Engine that runs another one tile by tile; `submit` does the work.
+
+    Equal to the untiled result to the bit, as a kept sample sees the same neighbours either way.
+    """
+
+    capacity = 1
+
+    def __init__(self, grid: Grid, inner: Engine, scale: int) -> None:
+        self._grid, self._inner, self._scale = grid, inner, scale
+        spec, tile = grid.spec, grid.tile
+        self._pool = FramePool(spec.format, spec.width * scale, spec.height * scale)
+        self._tiles = FramePool(spec.format, tile.width, tile.height)
+        self._flight: InFlight[Frame] = InFlight(1, lambda _: True, lambda frame, _: frame)
+        self.label = f"{inner.label}, in {len(list(grid.places()))} tiles of {tile.width}x{tile.height}"
+
+    @property
+    def leased(self) -> int:
+        return self._pool.leased
+
+    def submit(self, frame: Frame, out: Planes | None = None) -> Ticket:
+        if FrameSpec.of(frame) != self._grid.spec:
+            raise ValueError(f"this engine is for {self._grid.spec}, not {FrameSpec.of(frame)}")
+        self._flight.check_room()
+        planes, lease = (out, None) if out is not None else self._pool.take()
+        running: deque[tuple[Ticket, Place]] = deque()
+        for place in self._grid.places():
+            if len(running) == self._inner.capacity:
+                self._paste(*running.popleft(), planes)
+            running.append((self._inner.submit(self._cut(frame, place)), place))
+        while running:
+            self._paste(*running.popleft(), planes)
+        width, height = frame.width * self._scale, frame.height * self._scale
+        result = frame.like(format=frame.format, width=width, height=height, planes=planes, lease=lease)
+        frame.release()
+        return self._flight.push(result)
+
+    def ready(self) -> list[Frame]:
+        return self._flight.ready()
+
+    def wait(self, ticket: Ticket, timeout: float | None = None) -> Frame:
+        return self._flight.wait(ticket, timeout)
+
+    def drain(self) -> list[Frame]:
+        return self._flight.drain()
+
+    def reset(self) -> None:
+        for result in self._flight.drain():
+            result.release()
+        self._inner.reset()
+
+    def close(self) -> None:
+        self.reset()
+        self._inner.close()
+        self._tiles.close()
+        self._pool.close()
+
+    def _cut(self, frame: Frame, place: Place) -> Frame:
+        tile = self._grid.tile
+        planes, lease = self._tiles.take()
+        for index, (source, target) in enumerate(zip(frame.planes, planes, strict=True)):
+            across, down = _subsampling(frame.format, index)
+            x, y = place.x // across, place.y // down
+            target[:] = source[y : y + target.shape[0], x : x + target.shape[1]]
+        return frame.like(format=frame.format, width=tile.width, height=tile.height, planes=planes, lease=lease)
+
+    def _paste(self, ticket: Ticket, place: Place, planes: Planes) -> None:
+        tile = self._inner.wait(ticket)
+        for index, (source, target) in enumerate(zip(tile.planes, planes, strict=True)):
+            across, down = _subsampling(tile.format, index)
+            x, y = place.x * self._scale // across, place.y * self._scale // down
+            left, top = place.left * self._scale // across, place.top * self._scale // down
+            right, bottom = -(-place.right * self._scale // across), -(-place.bottom * self._scale // down)
+            target[top:bottom, left:right] = source[top - y : bottom - y, left - x : right - x]
+        tile.release()
+
+
+def _subsampling(format: PlanarFormat, plane: int) -> tuple[int, int]:
+    return SUBSAMPLING[format.chroma] if plane else (1, 1)
