@@ -98,11 +98,10 @@ def _options(job: Job, source: InputContainer | None) -> dict[str, str]:
     container = container_for(job.output)
     options = dict(container.options)
     if container.exact:
-        scales = [job.source.time_base.denominator]
-        for track in job.tracks if source is not None else ():
-            stream: Any = source.streams[track.index]
-            if track.action == "copy":
-                scales.append(stream.sample_rate if track.kind == "audio" else track.time_base.denominator)
+        kept = [track for track in job.tracks if track.action == "copy"]
+        sound: list[Any] = [source.streams[t.index] for t in kept if t.kind == "audio"] if source else []
+        scales = [job.source.time_base.denominator, *(stream.sample_rate for stream in sound)]
+        scales += [track.time_base.denominator for track in kept if track.time_base]
         # the muxer doubles a small time scale until it is large enough
         scale = lcm(*(s * 2 ** max(0, ceil(log2(MIN_TIMESCALE / s))) for s in scales))
         options["movie_timescale"] = str(scale if scale <= MAX_TIMESCALE else scales[0])
