@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -130,13 +132,74 @@ def _tried_scale(path: Path, data: bytes, peak: float) -> int:
 _EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
-def receptive_radius(proto: ModelProto) -> int | None:
-    """An upper bound of the receptive radius in input pixels; None when the graph has operators that see everything.
-
-    Every tensor carries (radius, pixels per sample), both in input pixels.
-    """
-    return None
-
-
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
+
+
+def receptive_radius(model: ModelProto) -> int | None:
+    """Input pixels around an output pixel's place that it may depend on, never too few; None when that can be any.
+
+    Strides, sub-pixels and one-sided padding are followed, resizing is bounded from above.
+    """
+    from onnx import helper, numpy_helper
+
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    reaches = {value.name: _Reach() for value in model.graph.input if value.name not in constants}
+    for node in model.graph.node:
+        joined = [reaches[name] for name in node.input if name in reaches]
+        given = next((constants[name] for name in node.input[1:] if name in constants and constants[name].size), None)
+        if not joined:  # dequantised weights, and the like
+            held = [numpy_helper.to_array(a.t) for a in node.attribute if a.name == "value"]
+            constants[node.output[0]] = held[0] if held else constants.get(next(iter(node.input), ""), np.zeros(0))
+            continue
+        low, high = min(reach.low for reach in joined), max(reach.high for reach in joined)
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        reach = _after(node.op_type, attributes, given, _Reach(joined[0].step, low, high))
+        if reach is None or len({reach.step for reach in joined}) > 1:
+            return None
+        reaches.update(dict.fromkeys(node.output, reach))
+    end = reaches[model.graph.output[0].name]
+    return ceil(max(-end.low, end.high + 1))
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """Sample i of a tensor depends on input pixels `step * i + low` to `step * i + high`, along either axis."""
+
+    step: float = 1
+    low: float = 0
+    high: float = 0
+
+    def widened(self, low: float, high: float, step: float | None = None) -> _Reach:
+        return _Reach(self.step if step is None else step, self.low + low, self.high + high)
+
+
+_POINTWISE = (
+    *("Abs", "Add", "BatchNormalization", "Cast", "Clip", "Concat", "DequantizeLinear", "Div", "Elu", "Erf", "Exp"),
+    *("Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Max", "Min", "Mul", "Neg", "PRelu", "Pow"),
+    *("QuantizeLinear", "Relu", "Round", "Sigmoid", "Split", "Sqrt", "Sub", "Tanh"),
+)
+
+
+def _after(operator: str, at: Mapping[str, Any], given: npt.NDArray[Any] | None, before: _Reach) -> _Reach | None:
+    """The reach behind an operator with constant `given`; None when it isn't known to be bounded."""
+    step, block, stride = before.step, at.get("blocksize", 1), max(at.get("strides", [1]))
+    if operator in _POINTWISE:
+        return before
+    if operator == "DepthToSpace":
+        return before.widened(-step * (block - 1) / block, 0, step / block)
+    if operator == "SpaceToDepth":
+        return before.widened(0, step * (block - 1), step * block)
+    if given is None:
+        return None
+    if operator == "Pad" and given.size == 8:
+        return before.widened(-step * int(given[2:4].max()), -step * int(given[2:4].min()))
+    if operator == "Resize" and given.size == 4:
+        return before.widened(-2 * step, 3 * step, step / float(given[3]))
+    if operator not in ("Conv", "ConvTranspose") or given.ndim != 4:
+        return None
+    span = max((n - 1) * d for n, d in zip(given.shape[2:], at.get("dilations", [1, 1]), strict=True))
+    pads = [span, 0] if at.get("auto_pad", b"NOTSET") != b"NOTSET" else at.get("pads", [0])
+    if operator == "Conv":
+        return before.widened(-step * max(pads), step * (span - min(pads)), step * stride)
+    return before.widened(-step * (span / stride + 1), step * (max(pads) / stride + 1), step / stride)

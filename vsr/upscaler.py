@@ -156,8 +156,8 @@ class Upscaler:
         dense: Planes = tuple(np.ascontiguousarray(plane) for plane in planes)
         frame = Frame(format=format, width=columns, height=rows, planes=dense)
         engine = self._engine(FrameSpec.of(frame))
-        scale = self.settings.scale
-        out = tuple(np.empty(shape, format.dtype) for shape in format.shapes(columns * scale, rows * scale))
+        width, height = columns * self.settings.scale, rows * self.settings.scale
+        out = format.views(np.empty(format.nbytes(width, height), np.uint8), width, height)
         engine.wait(engine.submit(frame, out))
         return out
 
