@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, Self, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -153,7 +153,7 @@ class Upscaler:
     def _planes(self, planes: Planes, depth: int | None) -> Planes:
         format = _format_of(planes, depth)
         rows, columns = planes[0].shape
-        dense: Planes = tuple(np.ascontiguousarray(plane) for plane in planes)
+        dense = cast(Planes, tuple(np.ascontiguousarray(plane) for plane in planes))
         frame = Frame(format=format, width=columns, height=rows, planes=dense)
         engine = self._engine(FrameSpec.of(frame))
         width, height = columns * self.settings.scale, rows * self.settings.scale
