@@ -1,8 +1,8 @@
 """The whole program on this machine: python benchmarks/run.py [--input FILE] [--out FILE]
 
-Runs `vsr-run` as a user would, start-up and verification included: each case once a round, rounds one after the other, so
-that a machine that slows down slows every case. Prints the median fps, where the time goes, and the peak memory; writes
-all runs as JSON. The default input is the demo scene at 960x540, H.264, 600 frames (rendered once, kept in the cache).
+Runs `vsr-run` as a user would, start-up and verification included: each case once a round, rounds one after the other,
+so that a machine that slows down slows every case. Prints median fps, where the time goes and peak memory; writes all
+runs as JSON. The default input is the demo scene at 960x540, H.264, 600 frames (rendered once, kept in the cache).
 With --memory it runs 3,000 frames instead and says whether memory stays flat.
 """
 
@@ -80,33 +80,34 @@ def cached(frames: int) -> Path:
     return path if path.exists() else clip(path, frames)
 
 
-def one(source: Path, arguments: list[str], folder: Path, watch: list[int] | None = None) -> dict[str, Any]:
-    """One run of the program: wall seconds, its report, its peak memory; `watch` collects resident MiB as it goes."""
+def one(source: Path, arguments: list[str], folder: Path, watch: list[int]) -> dict[str, Any]:
+    """One run of the program: wall seconds, report, peak memory; `watch` collects resident MiB as it goes."""
     report = folder / "report.json"
     command = [sys.executable, "-m", "vsr.cli.run", str(source), *arguments, "--quiet", "--report", str(report)]
     if "--sink" not in arguments:
         command[4:4] = [str(folder / "out.mp4"), "--overwrite"]
     begin = time.perf_counter()
     process = subprocess.Popen(command)
-    while watch is not None and process.poll() is None:
-        watch.append(resident(process.pid))
-        time.sleep(0.25)
-    _, status, usage = os.wait4(process.pid, 0) if watch is None else (0, process.returncode, None)
+    peak = 0
+    while process.poll() is None:
+        now, peak = resident(process.pid, peak)
+        watch.append(now)
+        time.sleep(0.05)
     wall = time.perf_counter() - begin
-    if status:
+    if process.returncode:
         raise SystemExit(f"vsr-run failed: {' '.join(command)}")
     done = json.loads(report.read_text())
-    peak = usage.ru_maxrss // 1024 if usage else max(watch or [0])
     return {"wall": wall, "fps": done["frames_written"] / wall, "peak_mib": peak, "report": done}
 
 
-def resident(pid: int) -> int:
-    """MiB; 0 when the process has just gone."""
+def resident(pid: int, peak: int) -> tuple[int, int]:
+    """Resident memory now and at its peak, MiB; 0 and the peak known before when the process has just gone."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = [line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
     except OSError:
-        return 0
-    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS")), 0)
+        return 0, peak
+    found = {words[0]: int(words[1]) // 1024 for words in lines if words[0] in ("VmRSS:", "VmHWM:")}
+    return found.get("VmRSS:", 0), found.get("VmHWM:", peak)
 
 
 def speed(source: Path, precisions: list[str], rounds: int) -> list[dict[str, Any]]:
@@ -115,7 +116,7 @@ def speed(source: Path, precisions: list[str], rounds: int) -> list[dict[str, An
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds + 1):
             for precision, sink in cases:
-                result = one(source, [*SINKS[sink], "--precision", precision], Path(folder))
+                result = one(source, [*SINKS[sink], "--precision", precision], Path(folder), [])
                 if number:  # the first round warms caches
                     runs[precision, sink].append(result)
     return [
@@ -141,10 +142,15 @@ def memory(source: Path) -> dict[str, Any]:
     """Resident memory over a long run: the mean of its second quarter against its last."""
     with tempfile.TemporaryDirectory() as folder:
         seen: list[int] = []
-        result = one(source, ["--preset", "superfast"], Path(folder), watch=seen)
+        result = one(source, ["--preset", "superfast"], Path(folder), seen)
     quarter = len(seen) // 4
     early, late = statistics.mean(seen[quarter : 2 * quarter]), statistics.mean(seen[3 * quarter : -2])
-    return {"frames": result["report"]["frames_written"], "peak_mib": max(seen), "early_mib": early, "late_mib": late}
+    return {
+        "frames": result["report"]["frames_written"],
+        "peak_mib": result["peak_mib"],
+        "early_mib": early,
+        "late_mib": late,
+    }
 
 
 def main() -> None:
@@ -165,7 +171,7 @@ def main() -> None:
     else:
         result["speed"] = speed(args.input or cached(FRAMES), args.precisions, args.rounds)
         for row in result["speed"]:
-            stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in row["stages"].items())
+            stages = "ms a frame: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in row["stages"].items())
             print(
                 f"{row['precision']:8} {row['sink']:15} {row['fps']:6.1f} fps {row['peak_mib']:5} MiB   ms a frame: {stages}"
             )

@@ -13,7 +13,11 @@ LISTED = 50  # damage entries kept word for word; the count goes on
 
 @dataclass
 class Report:
-    """Filled while the run goes; JSON at the end. Times are wall-clock seconds spent inside a stage, waits excluded."""
+    """Filled while the run goes; JSON at the end.
+
+    Times are wall-clock seconds inside a stage's own work. "network" is the time its thread waited for results, and for
+    frames where decoding is the slower. Stages overlap, so their sum is larger than `seconds`.
+    """
 
     input: str = ""
     output: str = ""
