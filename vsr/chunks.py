@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -40,14 +41,17 @@ def cut(keys: Sequence[int], start: int, end: int | None, length: int) -> tuple[
 
 
 def split(frames: Iterable[Frame], chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, Iterator[Frame]]]:
-    """The frames of each chunk in turn; chunks without frames don't appear. `frames` must rise in pts."""
-    ends = iter(chunks)
-    current = next(ends)
+    """The frames of each chunk in turn; chunks without frames don't appear.
+
+    Raises ValueError for a frame that falls back in pts or lies in no chunk.
+    """
+    left = deque(chunks)
 
     def chunk_of(frame: Frame) -> Chunk:
-        nonlocal current
-        while not current.holds(frame.pts):
-            current = next(ends)
-        return current
+        while left and not left[0].holds(frame.pts):
+            left.popleft()
+        if not left:  # groupby would take a StopIteration from here for the end of the frames
+            raise ValueError(f"no chunk holds a frame at pts {frame.pts}: frames must rise and lie in the job's range")
+        return left[0]
 
     return groupby(frames, key=chunk_of)

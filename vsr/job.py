@@ -166,6 +166,8 @@ def _typed(kind: Any, value: Any) -> Any:
     if origin is types.UnionType:
         return None if value is None else _typed(next(a for a in args if a is not type(None)), value)
     if is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{kind.__name__} is a JSON object, not {value!r}")
         hints = typing.get_type_hints(kind)
         return kind(**{field.name: _typed(hints[field.name], value[field.name]) for field in fields(kind)})
     if origin is tuple:
