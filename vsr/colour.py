@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vsr.convert import is_rgb
 from vsr.frame import Colour, TrackFacts
+from vsr.siting import read_location
 
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
@@ -31,6 +32,7 @@ def read_facts(stream: VideoStream, frame: VideoFrame) -> TrackFacts:
             primaries=int(frame.color_primaries),
             transfer=int(frame.color_trc),
             matrix=BT709 if rgb else int(frame.colorspace),
+            chroma_location=read_location(stream, frame),
         ),
         aspect=_aspect(stream),
         display_matrix=_display_matrix(frame),

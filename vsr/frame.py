@@ -22,6 +22,18 @@ Planes = tuple[Plane, ...]
 Chroma = Literal["grey", "420", "422", "444"]
 ChromaLocation = Literal["unspecified", "left", "center", "topleft", "top", "bottomleft", "bottom"]
 
+# In half luma samples right of and below the first luma sample, H.273 figure 1.
+CHROMA_SITES: Mapping[ChromaLocation, tuple[int, int]] = MappingProxyType(
+    {
+        "unspecified": (0, 1),
+        "left": (0, 1),
+        "center": (1, 1),
+        "topleft": (0, 0),
+        "top": (1, 0),
+        "bottomleft": (0, 2),
+        "bottom": (1, 2),
+    }
+)
 PLANE_ALIGNMENT = 256  # bytes; what CUDA's and AVX-512's fastest copies ask for
 SUBSAMPLING: Mapping[Chroma, tuple[int, int]] = MappingProxyType({"420": (2, 2), "422": (2, 1), "444": (1, 1)})
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from vsr.frame import SUBSAMPLING, Chroma, ChromaLocation, Frame, PlanarFormat
+from vsr.frame import CHROMA_SITES, SUBSAMPLING, Chroma, ChromaLocation, Frame, PlanarFormat
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -33,15 +33,6 @@ INPUTS, OUTPUTS = ("y", "u", "v"), ("y_up", "u_up", "v_up")
 
 CHROMA_RADIUS = 2  # the cubic kernel's, in chroma samples; 5x5 covers four taps at every phase of every scale
 _KEYS_A = Fraction(-1, 2)
-_SITES: dict[ChromaLocation, tuple[int, int]] = {  # H.273 figure 1, in half luma samples right of and below the first
-    "unspecified": (0, 1),
-    "left": (0, 1),
-    "center": (1, 1),
-    "topleft": (0, 0),
-    "top": (1, 0),
-    "bottomleft": (0, 2),
-    "bottom": (1, 2),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +59,7 @@ def chroma_kernel(chroma: Chroma, location: ChromaLocation, scale: int, depth: i
     Every weight is a multiple of 2^-(23 - depth) and each phase sums to exactly 1.
     """
     across, down = SUBSAMPLING[chroma]
-    right, below = _SITES[location]
+    right, below = CHROMA_SITES[location]
     columns = _phases(scale, across, Fraction(right, 2) if across == 2 else Fraction(0))
     rows = _phases(scale, down, Fraction(below, 2) if down == 2 else Fraction(0))
     unit = 1 << (23 - depth)
