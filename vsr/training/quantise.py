@@ -23,7 +23,8 @@ from vsr.training.recipes import Recipe
 from vsr.training.train import as_input, fit, load_trained, untrained
 
 CALIBRATION = 64  # patches
-PERCENTILE = 0.9999  # of a layer's activations that its first scale covers
+AVERAGE = 0.99  # decay of the moving average of the weights: these runs are short
+PERCENTILE = 0.99999  # of a layer's activations that its first scale covers
 
 
 class QuantisedMxCy(nn.Module):
@@ -67,7 +68,7 @@ def train_int8(
         dataset,
         recipe.quantisation,
         seed=recipe.seed,
-        average=recipe.average,
+        average=AVERAGE,
         checkpoint=out / f"{recipe.name}_int8.checkpoint.pt",
         resume=resume,
         log=log,

@@ -55,18 +55,18 @@ def _finish(steps: int) -> Stage:
 
 
 def _quantisation(steps: int) -> tuple[Stage, ...]:
-    return (Stage(steps=steps, rate=2e-4, warmup=50, loss="l2", patch=48, bfloat16=False),)
+    return (Stage(steps=steps, rate=5e-5, warmup=50, loss="l2", patch=48, bfloat16=False),)
 
 
 def _scratch(network: str, *, steps: int, finish: int) -> Recipe:
     first = (Stage(steps=steps, rate=2e-3, warmup=200), _finish(finish))
     second = (Stage(steps=12_000, rate=1e-3, warmup=200, revive=0.02), _finish(1_000))
-    return Recipe(network=network, scale=2, stages=(*first, *second), quantisation=_quantisation(2_000))
+    return Recipe(network=network, scale=2, stages=(*first, *second), quantisation=_quantisation(1_500))
 
 
 def _transferred(network: str, scale: int, *, steps: int, finish: int) -> Recipe:
     stages = (Stage(steps=steps, rate=1e-3, warmup=200), _finish(finish))
-    return Recipe(network=network, scale=scale, stages=stages, quantisation=_quantisation(1_000), start=f"{network}_x2")
+    return Recipe(network=network, scale=scale, stages=stages, quantisation=_quantisation(800), start=f"{network}_x2")
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
@@ -75,10 +75,10 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         for recipe in (
             _scratch("m4c16", steps=40_000, finish=1_000),
             _scratch("m4c8", steps=50_000, finish=2_500),
-            _transferred("m4c16", 3, steps=6_500, finish=500),
-            _transferred("m4c16", 4, steps=6_500, finish=500),
-            _transferred("m4c8", 3, steps=7_500, finish=500),
-            _transferred("m4c8", 4, steps=7_500, finish=500),
+            _transferred("m4c16", 3, steps=5_000, finish=400),
+            _transferred("m4c16", 4, steps=5_000, finish=400),
+            _transferred("m4c8", 3, steps=6_000, finish=400),
+            _transferred("m4c8", 4, steps=6_000, finish=400),
         )
     }
 )
