@@ -172,9 +172,8 @@ def main() -> None:
         result["speed"] = speed(args.input or cached(FRAMES), args.precisions, args.rounds)
         for row in result["speed"]:
             stages = "ms a frame: " + ", ".join(f"{stage} {ms:.1f}" for stage, ms in row["stages"].items())
-            print(
-                f"{row['precision']:8} {row['sink']:15} {row['fps']:6.1f} fps {row['peak_mib']:5} MiB   ms a frame: {stages}"
-            )
+            name = f"{row['precision']:8} {row['sink']:15}"
+            print(f"{name} {row['fps']:6.1f} fps {row['peak_mib']:5} MiB   {stages}")
     if args.out:
         args.out.write_text(json.dumps(result, indent=1) + "\n")
 
