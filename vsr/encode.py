@@ -17,8 +17,8 @@ from vsr.chunks import split
 from vsr.colour import tag_frame, write_tags
 from vsr.convert import DEPTHS, copy_out
 from vsr.errors import OutputError, UsageError
-from vsr.frame import Frame, PlanarFormat
-from vsr.job import Encoder, Job
+from vsr.frame import ChromaLocation, Frame, PlanarFormat
+from vsr.job import Encoder, Job, Source
 from vsr.report import Report
 from vsr.settings import EncodeSettings
 from vsr.tracks import Container
@@ -114,8 +114,27 @@ def configure(context: VideoCodecContext, job: Job, *, global_header: bool, thre
 
 
 def _location(job: Job) -> dict[str, str]:
-    location = job.source.facts.colour.chroma_location
+    location = stored_location(job.source, job.encoder.pix_fmt) if job.encoder else "unspecified"
     return {} if location == "unspecified" else {"chroma_sample_location": location}
+
+
+def stored_location(source: Source, pix_fmt: str) -> ChromaLocation:
+    """Where the chroma samples of the output sit: where the source's do, or where swscale puts those it subsamples."""
+    if "420" not in pix_fmt:
+        return "unspecified"
+    made: dict[str, ChromaLocation] = {"444": "center", "422": "left"}
+    return made.get(source.format.chroma, source.facts.colour.chroma_location)
+
+
+def keeps_location(location: ChromaLocation, codec: str, muxer: str) -> bool:
+    """Whether reading the file back tells where the chroma samples sit; what nobody states counts as left.
+
+    x264 and x265 state any in their headers, SVT-AV1 left and topleft. Matroska's ChromaSiting states four, of which
+    center reads like silence (see `siting.measured`).
+    """
+    stated = codec in ("libx264", "libx265") or codec == "libsvtav1" and location == "topleft"
+    sited = muxer in ("matroska", "webm") and location in ("topleft", "top")
+    return location in ("unspecified", "left") or stated or sited
 
 
 def open_encoder(job: Job, *, global_header: bool) -> VideoCodecContext:

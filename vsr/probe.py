@@ -17,7 +17,7 @@ from vsr.colour import read_facts
 from vsr.convert import has_alpha, planar_format
 from vsr.decode import pictures
 from vsr.demux import open_input, packets, video_stream
-from vsr.encode import choose_encoder, encoder_threads, even, output_aspect
+from vsr.encode import choose_encoder, encoder_threads, even, keeps_location, output_aspect, stored_location
 from vsr.errors import InputError, OutputError, UsageError
 from vsr.job import Encoder, Job, Network, Source, identity
 from vsr.models import resolve
@@ -40,7 +40,7 @@ class Scan:
     pts: tuple[int, ...]  # of presented frames
     keys: tuple[int, ...]
     untimed: bool  # most packets have no pts, or the container makes them up
-    end: int | None  # of the last frame, where its packet says how long it lasts
+    end: int | None  # of the last frame, where the file says how long it lasts
 
 
 def scan(container: InputContainer, stream: VideoStream) -> Scan:
@@ -57,6 +57,9 @@ def scan(container: InputContainer, stream: VideoStream) -> Scan:
     shown.sort()
     pts = tuple(sorted({time for time, _ in shown}))  # packets that share one make one frame
     end = sum(shown[-1]) if shown and shown[-1][1] else None
+    if shown and stream.duration and "mp4" in container.format.name:  # its packets last until the next one decoded
+        whole = (stream.start_time or 0) + stream.duration
+        end = whole if whole > shown[-1][0] else end
     reordered_avi = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
     return Scan(pts, tuple(sorted(keys)), missing > len(shown) or reordered_avi, end)
 
@@ -152,8 +155,16 @@ def _source(
         end=end,
         trimmed=trimmed,
         origin=_origin(container, 0 if scanned.untimed else chosen[0], base, fate, trimmed=trimmed),
-        last_end=None if scanned.untimed or end is not None else scanned.end,
+        last_end=_last_end(scanned, end),
     )
+
+
+def _last_end(scanned: Scan, end: int | None) -> int | None:
+    """Where the job's last frame ends: at the end of the range, or of the file where that comes first."""
+    if scanned.untimed:
+        return None
+    cut = end is not None and (scanned.pts[-1] >= end or scanned.end is not None and scanned.end > end)
+    return end if cut else scanned.end
 
 
 def _rate(stream: VideoStream, scanned: Scan, base: Fraction) -> Fraction:
@@ -260,6 +271,9 @@ def _encoder(settings: RunSettings, source: Source, scale: int, notes: list[str]
         notes.append(f"{codec} takes even sizes only: {size[0]}x{size[1]} with the edge repeated")
     else:
         aspect = output_aspect(aspect, (source.width * scale, source.height * scale), size)
+    location, muxer = stored_location(source, pix_fmt), container_for(settings.output).muxer
+    if "420" in pix_fmt and not keeps_location(location, codec, muxer):
+        notes.append(f"{codec} in {muxer} may lose where chroma samples sit ({location})")
     if pix_fmt != source.pix_fmt.replace("yuvj", "yuv"):
         notes.append(f"stored as {pix_fmt} (input {source.pix_fmt})")
     return Encoder(

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from vsr.colour import read_facts, turn
 from vsr.decode import Timeline, pictures
 from vsr.demux import open_input, packets
+from vsr.encode import keeps_location, stored_location
 from vsr.errors import VerificationError
+from vsr.frame import ChromaLocation
 from vsr.job import Job
 from vsr.report import Report
 from vsr.tracks import container_for
@@ -49,21 +51,15 @@ def verify(source: str, output: str, job: Job) -> list[str]:
     wrong: list[str] = []
     with open_input(output) as written:
         found = _record(written, [stream.index for stream in written.streams if stream.type != "attachment"])
-        report = Report()
         track: Any = written.streams[0]
         shift = _check_times(job, source, found[0], wrong)
-        _check_picture(job, track, next(pictures(track, _rewound(written, track, report), report), None), wrong)
+        _check_picture(job, output, wrong)
         copies = _check_copies(job, source, written, found, shift, wrong)
         _check_end(job, source, track, wrong)
     if wrong:
         raise VerificationError(f"{job.output} was not written; read back, it was wrong: " + "; ".join(wrong))
     frames = f"{len(found[0].times)} frames, every pts"
     return [frames, f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation", *copies]
-
-
-def _rewound(container: InputContainer, stream: VideoStream, report: Report) -> Any:
-    container.seek(stream.start_time or 0, stream=stream)
-    return packets(container, [stream], report)
 
 
 def _record(container: InputContainer, indexes: Sequence[int]) -> dict[int, Recording]:
@@ -146,14 +142,24 @@ def _worst(expected: Sequence[Fraction], found: Sequence[Fraction], shift: Fract
     return max((abs(b - a - shift), index) for index, (a, b) in enumerate(zip(expected, found, strict=True)))
 
 
-def _check_picture(job: Job, track: VideoStream, first: Any, wrong: list[str]) -> None:
-    """Size, aspect, tags and rotation, as a decoder sees them."""
-    if first is None:
-        wrong.append("no frame can be decoded")
-        return
-    encoder, facts, container = job.encoder, read_facts(track, first), container_for(job.output)
+def _check_picture(job: Job, output: str, wrong: list[str]) -> None:
+    """Size, aspect, tags and rotation, as a decoder sees them in the first frame.
+
+    The file is opened anew: where there is no index (TS), seeking back may end behind the first key frame.
+    """
+    encoder, container, report = job.encoder, container_for(job.output), Report()
     assert encoder is not None
+    with open_input(output) as written:
+        track: Any = written.streams[0]
+        first = next(pictures(track, packets(written, [track], report), report), None)
+        if first is None:
+            wrong.append("no frame can be decoded")
+            return
+        facts = read_facts(track, first)
     planned, read = job.source.facts.colour, facts.colour
+    location = stored_location(job.source, encoder.pix_fmt)
+    if not keeps_location(location, encoder.codec, container.muxer):
+        location = read.chroma_location
     pairs = {
         "size": ((encoder.width, encoder.height), (first.width, first.height)),
         "aspect": (encoder.aspect, facts.aspect),
@@ -162,9 +168,14 @@ def _check_picture(job: Job, track: VideoStream, first: Any, wrong: list[str]) -
         "primaries": (planned.primaries, read.primaries),
         "transfer": (planned.transfer, read.transfer),
         "matrix": (planned.matrix, read.matrix),
+        "chroma location": (_sited(location), _sited(read.chroma_location)),
         "rotation": (turn(job.source.facts.display_matrix) if container.rotation else None, turn(facts.display_matrix)),
     }
     wrong += [f"{name} is {is_} instead of {should}" for name, (should, is_) in pairs.items() if should != is_]
+
+
+def _sited(location: ChromaLocation) -> ChromaLocation:
+    return "left" if location == "unspecified" else location  # H.273 8.7
 
 
 def _check_copies(
