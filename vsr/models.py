@@ -60,11 +60,14 @@ class LumaModel:
     peak: float
 
 
-def resolve(settings: EngineSettings, depth: int, *, processor: Set[str] | None = None) -> ModelChoice:
+def resolve(
+    settings: EngineSettings, depth: int, *, processor: Set[str] | None = None, folder: Path | None = None
+) -> ModelChoice:
     """The model and precision for video of `depth` bits.
 
     Args:
         processor: feature flags as in /proc/cpuinfo; None asks the machine.
+        folder: of models and their manifest; None takes what ships.
 
     Raises:
         UsageError: no such network, scale or precision for this machine and depth.
@@ -77,7 +80,7 @@ def resolve(settings: EngineSettings, depth: int, *, processor: Set[str] | None 
     name = DEFAULT_NETWORK if settings.network == "auto" else settings.network
     if name not in NETWORKS:
         raise UsageError(f"no network {name!r}; known: {', '.join(NETWORKS)}")
-    folder = models_folder()
+    folder = folder or models_folder()
     floating, quantised = (folder / f"{name}_x{settings.scale}{suffix}.onnx" for suffix in ("", "_int8"))
     if not floating.is_file():
         shipped = ", ".join(sorted(p.stem for p in folder.glob("*_x?.onnx"))) or "none"

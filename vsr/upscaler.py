@@ -45,14 +45,17 @@ class UpscaleStage:
     def frames(self, upstream: Iterable[Frame]) -> Generator[Frame, None, None]:
         """Raises UsageError, InputError or MemoryLimitError when no engine can be opened for a frame."""
         for frame in upstream:
-            spec = FrameSpec.of(frame)
-            if spec != self._spec:
-                yield from self._rest()
-                self._open(spec)
+            if FrameSpec.of(frame) != self._spec:
+                try:
+                    yield from self._rest()
+                    self._open(FrameSpec.of(frame))
+                except BaseException:  # also when the consumer leaves: this frame is still ours
+                    frame.release()
+                    raise
             assert self._engine is not None
+            self._flight.append(self._engine.submit(frame))
             if len(self._flight) == self._engine.capacity:
                 yield self._engine.wait(self._flight.popleft())
-            self._flight.append(self._engine.submit(frame))
         yield from self._rest()
 
     def _rest(self) -> Iterator[Frame]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +59,10 @@ def _open(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) -> Eng
     raise UsageError(f"no backend {settings.backend!r}; known: {', '.join(BACKENDS)}")
 
 
-def cache_folder() -> Path | None:
+def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
     """Folder of compiled models: $VSR_CACHE, $XDG_CACHE_HOME/vsr or ~/.cache/vsr; None when it can't be written."""
-    given = os.environ.get("VSR_CACHE")
-    folder = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vsr"
+    caches = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "~")).expanduser() / ".cache"
+    folder = Path(environment.get("VSR_CACHE") or Path(caches) / "vsr")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -42,7 +42,7 @@ class Engine(Protocol):
         """Starts one frame. Raises ValueError for another format or size, RuntimeError when `capacity` are in flight.
 
         Args:
-            out: planes of the result's shapes and dtype to write to; their rows may be padded.
+            out: planes of the result's shapes and dtype to write to, rows dense.
         """
 
     def ready(self) -> list[Frame]:

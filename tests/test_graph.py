@@ -1,0 +1,212 @@
+"""The whole-frame description against NumPy, written apart from it: exact integers for chroma, float64 for luma."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import floor
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from onnx import numpy_helper
+
+from strong import assert_close, luma_model, planes, spec
+from vsr.backends.pytorch.evaluator import Evaluator
+from vsr.backends.subpixel import SUFFIX, shuffle, subpixels
+from vsr.frame import SUBSAMPLING, Plane, Planes
+from vsr.graph import FrameSpec, chroma_kernel, describe
+from vsr.models import LumaModel
+
+Doubles = npt.NDArray[np.float64]
+SITES = {  # of the first chroma sample, in luma pixels: across, down
+    "unspecified": (0, 0.5),
+    "left": (0, 0.5),
+    "center": (0.5, 0.5),
+    "topleft": (0, 0),
+    "top": (0.5, 0),
+    "bottomleft": (0, 1),
+    "bottom": (0.5, 1),
+}
+CHROMAS = [("420", location) for location in SITES] + [("422", "left"), ("422", "center"), ("444", "left")]
+
+
+def position(spec: FrameSpec, scale: int, axis: int, index: int) -> Fraction:
+    """Where an output chroma sample lies, in input chroma samples: through luma coordinates, there and back."""
+    subsampling = SUBSAMPLING[spec.format.chroma][axis]
+    site = Fraction(SITES[spec.location][axis]) if subsampling == 2 else Fraction(0)
+    luma = (index * subsampling + site + Fraction(1, 2)) / scale - Fraction(1, 2)
+    return (luma - site) / subsampling
+
+
+def cubic(at: Fraction) -> tuple[int, list[Fraction]]:
+    """(nearest sample, weights of the five around it) by Keys' kernel with a = -1/2."""
+    nearest, weights = floor(at + Fraction(1, 2)), []
+    for offset in range(-2, 3):
+        x = abs(at - nearest - offset)
+        inner, outer = (3 * x**3 - 5 * x**2 + 2) / 2, (-(x**3) + 5 * x**2 - 8 * x + 4) / 2
+        weights.append(inner if x < 1 else outer if x < 2 else Fraction(0))
+    return nearest, weights
+
+
+def upscaled_chroma(plane: Plane, spec: FrameSpec, scale: int) -> Plane:
+    """Integers throughout: taps in units of 2^-(23 - depth), the rest at the largest; sums rounded half to even."""
+    rows, columns = spec.format.shapes(spec.width * scale, spec.height * scale)[1]
+    unit = 1 << (23 - spec.format.depth)
+    padded = np.pad(plane.astype(np.int64), 3, mode="edge")
+    total = np.zeros((rows, columns), np.int64)
+    for dy, dx in np.ndindex(scale, scale):
+        (top, down), (left, across) = (cubic(position(spec, scale, axis, start)) for axis, start in ((1, dy), (0, dx)))
+        taps = [round(y * x * unit) for y in down for x in across]
+        taps[taps.index(max(taps))] += unit - sum(taps)
+        phase = total[dy::scale, dx::scale]
+        for tap, (i, j) in zip(taps, np.ndindex(5, 5), strict=True):
+            y, x = 3 + top + i - 2, 3 + left + j - 2
+            phase += tap * padded[y : y + phase.shape[0], x : x + phase.shape[1]]
+    whole, rest = np.divmod(total, unit)
+    whole += (2 * rest > unit) | (2 * rest == unit) & (whole % 2 == 1)
+    return np.clip(whole, 0, spec.format.white).astype(spec.format.dtype)
+
+
+def upscaled_luma(model: LumaModel, plane: Plane, white: int) -> Doubles:
+    """The random float network in float64, before rounding."""
+    weights = {t.name: numpy_helper.to_array(t).astype(np.float64) for t in model.proto.graph.initializer}
+    luma = plane.astype(np.float64) / white
+    radius = int(weights["pads"][2])
+    x = np.pad(luma, radius, mode="edge")[None]
+    count = sum(name.startswith("weight") for name in weights)
+    for index in range(count):
+        windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (1, 2))
+        x = np.einsum("ihwyx,oiyx->ohw", windows, weights[f"weight{index}"]) + weights[f"bias{index}"][:, None, None]
+        x = x if index == count - 1 else np.maximum(x, 0)
+    s = model.scale
+    rows, columns = luma.shape
+    return (x + luma).reshape(s, s, rows, columns).transpose(2, 0, 3, 1).reshape(rows * s, columns * s) * white
+
+
+def by_torch(model: LumaModel, spec: FrameSpec, given: Planes) -> list[Plane]:
+    evaluator = Evaluator(describe(model, spec))
+    return [result[0, 0].numpy() for result in evaluator(*[torch.from_numpy(plane[None, None]) for plane in given])]
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(("chroma", "location"), CHROMAS)
+def test_chroma_is_exact(scale: int, chroma: str, location: str) -> None:
+    for depth, size in ((8, (24, 18)), (8, (23, 17)), (10, (21, 19)), (16, (22, 15))):
+        what = spec(chroma, depth, size, location)
+        given = planes(what, seed=depth)
+        result = by_torch(luma_model(scale, zero=True, body=0), what, given)
+        assert_close(result[1:], [upscaled_chroma(plane, what, scale) for plane in given[1:]])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 3)])
+def test_tiny_frames(size: tuple[int, int]) -> None:
+    what = spec("420", 8, size)
+    given = planes(what)
+    result = by_torch(luma_model(2, zero=True), what, given)
+    assert_close(result[:1], [given[0].repeat(2, 0).repeat(2, 1)])
+    assert_close(result[1:], [upscaled_chroma(plane, what, 2) for plane in given[1:]])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(("chroma", "location"), CHROMAS)
+def test_a_ramp_of_chroma_stays_where_it_was(scale: int, chroma: str, location: str) -> None:
+    """Cubic interpolation keeps straight lines, so a wrong phase shows as a shift of the whole line."""
+    what = spec(chroma, 16, (40, 40), location)
+    rows, columns = what.format.shapes(40, 40)[1]
+    ramp = (2000 + 500 * np.arange(columns)[None] + 700 * np.arange(rows)[:, None]).astype(np.uint16)
+    luma = np.zeros((40, 40), np.uint16)
+    result = by_torch(luma_model(scale, zero=True, body=0), what, (luma, ramp, ramp))[1]
+    places = ([float(position(what, scale, axis, i)) for i in range(result.shape[1 - axis])] for axis in (1, 0))
+    y, x = map(np.array, places)
+    expected = 2000 + 500 * x[None] + 700 * y[:, None]
+    inside = np.s_[3 * scale : -3 * scale, 3 * scale : -3 * scale]
+    coarseness = 13 * 700 * 2.0**-8  # taps of 2^-7 at 16 bits
+    assert np.abs(result.astype(np.float64) - expected)[inside].max() <= coarseness
+
+
+def test_kernel_is_exact_in_float32() -> None:
+    for depth in range(8, 17):
+        for scale in (2, 3, 4):
+            kernel = chroma_kernel("420", "left", scale, depth).astype(np.float64)
+            assert (kernel.sum((1, 2, 3)) == 1).all()
+            units = kernel * 2.0 ** (23 - depth)
+            assert (units == np.rint(units)).all()
+            assert np.abs(units).sum((1, 2, 3)).max() * ((1 << depth) - 1) <= 1 << 24
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(("depth", "size"), [(8, (24, 18)), (10, (23, 17)), (16, (9, 30))])
+def test_luma_is_the_network_rounded(scale: int, depth: int, size: tuple[int, int]) -> None:
+    model, what = luma_model(scale), spec("grey", depth, size)
+    given = planes(what, seed=scale)
+    exact = upscaled_luma(model, given[0], what.format.white)
+    expected = np.clip(np.rint(exact), 0, what.format.white).astype(what.format.dtype)
+    share = 0.001 if depth < 16 else 0.05  # where float32 rounds the other way
+    assert_close(by_torch(model, what, given), [expected], codes=1, share=share)
+    assert len(np.unique(expected)) > 20, "the random network leaves nothing to compare"
+
+
+@pytest.mark.parametrize("depth", [8, 9, 10, 12, 15])
+@pytest.mark.parametrize(("chroma", "size"), [("420", (22, 14)), ("420", (21, 13)), ("422", (7, 5)), ("grey", (3, 3))])
+def test_tensorrt_edges_hold_the_same_samples(depth: int, chroma: str, size: tuple[int, int]) -> None:
+    model, what = luma_model(2), spec(chroma, depth, size)
+    given = planes(what)
+    results = Evaluator(describe(model, what, edges="tensorrt"))(*[torch.from_numpy(_packed(p)) for p in given])
+    expected = by_torch(model, what, given)
+    unpacked = [_unpacked(result.numpy(), wanted) for result, wanted in zip(results, expected, strict=True)]
+    assert_close(unpacked, expected)
+
+
+def _packed(plane: Plane) -> npt.NDArray[np.generic]:
+    if plane.itemsize == 1:
+        return plane[None, None]
+    return np.pad(plane.ravel(), (0, plane.size % 2)).view(np.int32)
+
+
+def _unpacked(result: npt.NDArray[np.generic], like: Plane) -> npt.NDArray[np.generic]:
+    return result[0, 0] if like.itemsize == 1 else result.view(np.uint16)[: like.size].reshape(like.shape)
+
+
+def test_tensorrt_has_no_room_for_16_bits() -> None:
+    with pytest.raises(ValueError, match="15 bits do"):
+        describe(luma_model(), spec(depth=16), edges="tensorrt")
+
+
+@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("size", [(24, 18), (23, 17), (1, 1)])
+def test_subpixels_are_the_same_samples(int8: bool, scale: int, size: tuple[int, int]) -> None:
+    model, what = luma_model(scale, int8=int8), spec("420", 8, size)
+    given = planes(what)
+    described = describe(model, what)
+    rewritten = subpixels(described, scale)
+    assert all(output.name.endswith(SUFFIX) for output in rewritten.graph.output)
+    results = Evaluator(rewritten)(*[torch.from_numpy(plane[None, None]) for plane in given])
+    shuffled = []
+    for result, before, shape in zip(results, given, what.format.shapes(size[0] * scale, size[1] * scale), strict=True):
+        plane = np.empty(shape, np.uint8)
+        shuffle(result.numpy().reshape(before.shape[0], -1, scale**2), plane)
+        shuffled.append(plane)
+    assert_close(shuffled, by_torch(model, what, given), codes=1 if int8 else 0, share=0.0001)
+
+
+def test_last_convolution_is_grouped() -> None:
+    """Four pixels at once is what the speed rests on; a pattern that no longer matches must not pass unseen."""
+    for int8 in (False, True):
+        graph = subpixels(describe(luma_model(2, int8=int8), spec()), 2).graph
+        strides = [list(a.ints) for node in graph.node if node.op_type == "Conv" for a in node.attribute]
+        assert strides.count([1, 4]) == 3, "luma, u and v"
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("cropped", [0, 1])
+def test_shuffle_into_padded_rows(kind: type[np.generic], scale: int, cropped: int) -> None:
+    samples = np.arange(5 * 6 * scale**2).reshape(5, 6, scale**2).astype(kind)
+    buffer = np.zeros((5 * scale, 6 * scale + 7), kind)
+    plane = buffer[: 5 * scale - cropped, : 6 * scale - cropped]
+    shuffle(samples, plane)
+    for y, x in np.ndindex(plane.shape):
+        assert plane[y, x] == samples[y // scale, x // scale, y % scale * scale + x % scale]
+    assert not buffer[:, 6 * scale :].any()
