@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -121,3 +122,23 @@ class FrameSource:
         if not self._pools or not self._pools[-1].fits(format, width, height):
             self._pools.append(FramePool(format, width, height))
         return self._pools[-1]
+
+
+def lasting(frames: Iterable[Frame], end: int | None) -> Generator[Frame]:
+    """The same frames, each lasting until the next one, the last until `end` (as it is where that is None).
+
+    A packet's own duration can't be trusted: MP4 keeps the distance to the packet decoded next, not to the frame shown
+    next, and Matroska often none.
+    """
+    held: Frame | None = None
+    try:
+        for frame in frames:
+            ready, held = held, frame
+            if ready is not None:
+                yield replace(ready, duration=frame.pts - ready.pts)
+        if held is not None:
+            ready, held = held, None
+            yield ready if end is None or end <= ready.pts else replace(ready, duration=end - ready.pts)
+    finally:
+        if held is not None:
+            held.release()

@@ -36,7 +36,7 @@ class Source:
         start, end: range of the job in ticks, end exclusive; None: to the end.
         trimmed: the user chose the range, so other tracks are cut to it too.
         origin: seconds taken off the times of all tracks alike.
-        last_end: where the last frame ends, in ticks, if its packet says so.
+        last_end: where the job's last frame ends, in ticks, if known.
     """
 
     path: str

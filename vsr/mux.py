@@ -142,23 +142,20 @@ def _assigned(video: Iterable[Packet[Any]], track: VideoStream) -> Iterator[Pack
         yield packet
 
 
-def _last_held(video: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
-    """The same packets; the last one's duration makes the track end where its last frame ends.
+def _last_held(video: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
+    """The same packets; the one decoded last is decoded when it is shown and lasts until the track's last frame ends.
 
-    A muxer adds the duration of the packet decoded last, which need not be the frame shown last.
+    A track of MP4 is as long as both its edit list and its decoding times say. The first ends with the latest pts +
+    duration; the second would end too early where the frame shown last isn't decoded last.
     """
     held: Packet[Any] | None = None
-    first_dts = first = end = 0
+    end = 0
     for packet in video:
-        pts, dts = packet.pts or 0, packet.dts or 0
-        if held is None:
-            first_dts, first = dts, pts
-        else:
+        if held is not None:
             yield held
-        end = max(end, pts + (packet.duration or 0))
-        held = packet
-    if held is not None:
-        held.duration = max(1, end - first - ((held.dts or 0) - first_dts))
+        held, end = packet, max(end, (packet.pts or 0) + (packet.duration or 0))
+    if held is not None and held.pts is not None:
+        held.dts, held.duration = held.pts, max(1, end - held.pts)
         yield held
 
 

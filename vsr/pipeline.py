@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vsr import sinks, y4m
-from vsr.decode import FrameSource, Timeline, pictures
+from vsr.decode import FrameSource, Timeline, lasting, pictures
 from vsr.demux import open_input, packets
 from vsr.encode import packets as encoded
 from vsr.frame import Frame
@@ -136,7 +136,8 @@ def decoded(job: Job, report: Report) -> Iterator[Generator[Frame]]:
         stream.thread_type = "AUTO"
         timeline = Timeline(source.time_base, source.rate if source.untimed else None, source.nominal)
         frames = FrameSource(timeline, source.facts, report)
-        yield _in_range(frames.frames(pictures(stream, packets(container, [stream], report), report)), source)
+        shown = frames.frames(pictures(stream, packets(container, [stream], report), report))
+        yield lasting(_in_range(shown, source), source.last_end)
         frames.close()
 
 
