@@ -20,7 +20,7 @@ from vsr.job import Job, Source
 from vsr.mux import global_header, mux, part_name, writing
 from vsr.prefetch import prefetch
 from vsr.probe import check_output, probe
-from vsr.report import Report
+from vsr.report import Clock, Report
 from vsr.settings import EngineSettings, RunSettings
 from vsr.upscaler import UpscaleStage
 from vsr.verify import verify
@@ -60,17 +60,23 @@ def upscaled_frames(src: str | os.PathLike[str], scale: int = 2, **options: obje
             frame.release()
 
 
-def run(job: Job, settings: RunSettings, progress: Progress = lambda report: None) -> Report:
+def run(
+    job: Job,
+    settings: RunSettings,
+    progress: Progress = lambda report: None,
+    clock: Clock = time.perf_counter,
+) -> Report:
     """Does a job. The output appears under its name only complete and verified.
 
     Args:
         progress: called after every frame.
+        clock: what times in the report are read from.
 
     Raises:
         VsrError: nothing was left under the output's name.
     """
-    report = Report(input=job.source.path, output=job.output or job.sink, notes=list(job.notes))
-    begin = time.perf_counter()
+    report = Report(input=job.source.path, output=job.output or job.sink, notes=list(job.notes), clock=clock)
+    begin = clock()
     with upscaling(job, settings.engine, report) as frames:
         watched = _watched(frames, report, progress)
         if job.sink:
@@ -80,7 +86,7 @@ def run(job: Job, settings: RunSettings, progress: Progress = lambda report: Non
             mux(job, encoded(job, watched, report, global_header=global_header(job)), part, report)
     if not job.sink:
         publish(job, part, report, settings)
-    report.seconds = time.perf_counter() - begin
+    report.seconds = clock() - begin
     return report
 
 

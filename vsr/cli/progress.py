@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from vsr.job import Job
-from vsr.report import Report
+from vsr.report import Clock, Report
 
 EVERY = 0.5  # seconds between JSON lines
 
@@ -27,11 +27,11 @@ def silent() -> AbstractContextManager[Any]:
 class Bar:
     """A rich progress bar on standard error: frames, fps, speed, time left, and what runs."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, clock: Clock = time.perf_counter) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-        self._begin = time.perf_counter()
+        self._clock, self._begin = clock, clock()
         columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[line]}"), TimeRemainingColumn())
         self._progress = Progress(*columns, console=Console(stderr=True))
         self._task = self._progress.add_task("", total=job.source.frames, line="")
@@ -44,7 +44,7 @@ class Bar:
         self._progress.stop()
 
     def __call__(self, report: Report) -> None:
-        spent = time.perf_counter() - self._begin
+        spent = self._clock() - self._begin
         done, fps, speed = report.frames_decoded, report.frames_decoded / spent, report.media_seconds / spent
         line = f"frame {done} {fps:.1f} fps {speed:.2f}x {report.engine}"
         self._progress.update(self._task, completed=done, line=line)
@@ -53,9 +53,10 @@ class Bar:
 class JsonLines:
     """One JSON object a line, with the keys of ffmpeg's -progress; the last has progress "end" and the report."""
 
-    def __init__(self, job: Job, stream: IO[str]) -> None:
+    def __init__(self, job: Job, stream: IO[str], clock: Clock = time.perf_counter) -> None:
         self._frames, self._stream = job.source.frames, stream
-        self._begin = self._said = time.perf_counter()
+        self._clock = clock
+        self._begin = self._said = clock()
         self._report: Report | None = None
 
     def __enter__(self) -> Self:
@@ -68,12 +69,12 @@ class JsonLines:
 
     def __call__(self, report: Report) -> None:
         self._report = report
-        if time.perf_counter() - self._said >= EVERY:
-            self._said = time.perf_counter()
+        if self._clock() - self._said >= EVERY:
+            self._said = self._clock()
             self._write(report, "continue", {})
 
     def _write(self, report: Report, progress: str, extra: dict[str, Any]) -> None:
-        spent = time.perf_counter() - self._begin
+        spent = self._clock() - self._begin
         line = {
             "version": 1,
             "frame": report.frames_decoded,
