@@ -289,3 +289,10 @@ def manifest() -> list[dict[str, Any]]:
 
 def test_the_manifest_lists_what_ships() -> None:
     assert [entry["file"] for entry in manifest()] == [path.name for path in SHIPPED]
+
+
+def test_the_model_cards_give_the_manifests_scores() -> None:
+    cards = (models_folder() / "README.md").read_text()
+    for entry in manifest():
+        (row,) = (line for line in cards.splitlines() if line.startswith(f"| `{entry['recipe']}` |") and "/" in line)
+        assert f"{entry['test']['psnr']:.3f} / {entry['test']['ssim']:.4f}" in row
