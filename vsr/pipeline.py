@@ -166,6 +166,7 @@ def _y4m_header(source: Source) -> y4m.Header:
 
 def _watched(frames: Iterable[Frame], report: Report, progress: Progress) -> Iterator[Frame]:
     for frame in frames:
+        report.frames_upscaled += 1
         yield frame
         progress(report)
 

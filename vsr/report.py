@@ -24,6 +24,7 @@ class Report:
     output: str = ""
     engine: str = ""  # backend and the precision that really ran
     frames_decoded: int = 0
+    frames_upscaled: int = 0
     frames_written: int = 0
     packets_copied: int = 0
     seconds: float = 0.0  # of the whole run
