@@ -72,9 +72,20 @@ def assert_close(
 
 
 def luma_model(
-    scale: int = 2, *, channels: int = 8, body: int = 2, int8: bool = False, zero: bool = False, seed: int = 0
+    scale: int = 2,
+    *,
+    channels: int = 8,
+    body: int = 2,
+    int8: bool = False,
+    zero: bool = False,
+    same: bool = False,
+    seed: int = 0,
 ) -> LumaModel:
-    """A network of random weights by the contract of the shipped models; `zero`: the pixel-repeat skip alone."""
+    """A network of random weights by the contract of the shipped models.
+
+    `zero`: the pixel-repeat skip alone. `same`: zeros around every convolution instead of edges around the picture, as
+    many users' models have it.
+    """
     random, nodes, constants = np.random.default_rng(seed), [], []
     radius, widths = body + 2, [1, *[channels] * (body + 1), scale**2]
 
@@ -90,7 +101,9 @@ def luma_model(
         names = constant(f"step{index}", np.float32(step)), constant(f"zero{index}", np.int8(0))
         return add("DequantizeLinear", add("QuantizeLinear", value, *names, name=f"q{index}"), *names, name=f"d{index}")
 
-    value = add("Pad", "luma", constant("pads", np.array([0, 0, radius, radius] * 2)), name="padded", mode="edge")
+    value = "luma"
+    if not same:
+        value = add("Pad", "luma", constant("pads", np.array([0, 0, radius, radius] * 2)), name="padded", mode="edge")
     if int8:
         value = quantised(add("Sub", value, constant("middle", np.float32(128)), name="centred"), 1, 0)
     for index, (inputs, outputs) in enumerate(pairwise(widths)):
@@ -106,7 +119,7 @@ def luma_model(
             add("DequantizeLinear", *names, zeros, name=kernel, axis=0)
         else:
             constant(kernel, weights.astype(np.float32))
-        value = add("Conv", value, kernel, constant(f"bias{index}", bias), name=f"conv{index}")
+        value = add("Conv", value, kernel, constant(f"bias{index}", bias), name=f"conv{index}", pads=[int(same)] * 4)
         if not last:
             value = quantised(value, 1.5, index + 1) if int8 else add("Relu", value, name=f"relu{index}")
     add("Add", value, "luma", name="sum")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from math import floor
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from onnx import numpy_helper
+from onnx import GraphProto, ModelProto, helper, numpy_helper
 
 from strong import assert_close, luma_model, planes, spec
 from vsr.backends.pytorch.evaluator import Evaluator
@@ -173,11 +174,11 @@ def test_tensorrt_has_no_room_for_16_bits() -> None:
         describe(luma_model(), spec(depth=16), edges="tensorrt")
 
 
-@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize(("int8", "same"), [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("size", [(24, 18), (23, 17), (1, 1)])
-def test_subpixels_are_the_same_samples(int8: bool, scale: int, size: tuple[int, int]) -> None:
-    model, what = luma_model(scale, int8=int8), spec("420", 8, size)
+def test_subpixels_are_the_same_samples(int8: bool, same: bool, scale: int, size: tuple[int, int]) -> None:
+    model, what = luma_model(scale, int8=int8, same=same), spec("420", 8, size)
     given = planes(what)
     described = describe(model, what)
     rewritten = subpixels(described, scale)
@@ -189,6 +190,19 @@ def test_subpixels_are_the_same_samples(int8: bool, scale: int, size: tuple[int,
         shuffle(result.numpy().reshape(before.shape[0], -1, scale**2), plane)
         shuffled.append(plane)
     assert_close(shuffled, by_torch(model, what, given), codes=1 if int8 else 0, share=0.0001)
+
+
+def test_a_network_that_shuffles_twice() -> None:
+    """x4 by two depth-to-space of 2: only a last one of the whole scale may be taken out."""
+    once, what = luma_model(4, zero=True), spec("420", 8, (13, 10))
+    twice = ModelProto()
+    twice.CopyFrom(once.proto)
+    twice.graph.node[-1].CopyFrom(helper.make_node("DepthToSpace", ["sum"], ["half"], blocksize=2, mode="CRD"))
+    twice.graph.node.append(helper.make_node("DepthToSpace", ["half"], ["upscaled"], blocksize=2, mode="CRD"))
+    model = LumaModel(proto=twice, scale=4, radius=None, peak=1)
+    assert_close(by_torch(model, what, planes(what)), by_torch(once, what, planes(what)))
+    names = [output.name for output in subpixels(describe(model, what), 4).graph.output]
+    assert names == ["y_up", f"u_up{SUFFIX}", f"v_up{SUFFIX}"]
 
 
 def test_last_convolution_is_grouped() -> None:
@@ -210,3 +224,34 @@ def test_shuffle_into_padded_rows(kind: type[np.generic], scale: int, cropped: i
     for y, x in np.ndindex(plane.shape):
         assert plane[y, x] == samples[y // scale, x // scale, y % scale * scale + x % scale]
     assert not buffer[:, 6 * scale :].any()
+
+
+def _reflected(graph: GraphProto) -> None:
+    graph.node[0].attribute[0].s = b"reflect"
+
+
+def _used_twice(graph: GraphProto) -> None:
+    graph.node[-2].input[0] = "doubled"
+    graph.node.insert(len(graph.node) - 2, helper.make_node("Mul", ["conv3", "conv3"], ["doubled"]))
+
+
+def _without_skip(graph: GraphProto) -> None:
+    del graph.node[-2]
+    graph.node[-1].input[0] = "conv3"
+
+
+@pytest.mark.parametrize("change", [_reflected, _used_twice, _without_skip])
+@pytest.mark.parametrize("size", [(24, 18), (23, 17)])
+def test_subpixels_of_other_networks(change: Callable[[GraphProto], None], size: tuple[int, int]) -> None:
+    """What looks like a shipped network and isn't: rewritten or left alone, never changed."""
+    model, what = luma_model(2), spec("grey", 8, size)
+    change(model.proto.graph)
+    (given,) = planes(what)
+    rewritten = subpixels(describe(model, what), 2)
+    result = Evaluator(rewritten)(torch.from_numpy(given[None, None]))[0].numpy()
+    plane = np.empty((2 * size[1], 2 * size[0]), np.uint8)
+    if rewritten.graph.output[0].name.endswith(SUFFIX):
+        shuffle(result.reshape(size[1], -1, 4), plane)
+    else:
+        plane[:] = result[0, 0]
+    assert_close([plane], by_torch(model, what, (given,)))

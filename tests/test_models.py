@@ -223,6 +223,7 @@ STEPS = {
     "valid": [("Conv", 3, {"pads": [0] * 4})],
     "same": [("Conv", 5, {"pads": [2] * 4}), ("Relu", 0, {}), ("Conv", 3, {"pads": [1] * 4})],
     "one-sided": [("Conv", 3, {"pads": [0, 0, 2, 2]})],
+    "padded": [("Pad", 0, {"mode": "edge"}), ("Conv", 4, {})],
     "dilated": [("Conv", 3, {"pads": [3] * 4, "dilations": [3, 3]})],
     "auto": [("Conv", 4, {"auto_pad": "SAME_UPPER"})],
     "strided": [("Conv", 4, {"pads": [1] * 4, "strides": [2, 2]}), ("DepthToSpace", 0, {"blocksize": 2})],
@@ -264,6 +265,9 @@ def _network(steps: list[tuple[str, int, dict[str, object]]]) -> ModelProto:
             weight = np.full((channels, 1, taps, taps), 0.1, np.float32)
         if operator.startswith("Conv"):
             constants.append(numpy_helper.from_array(weight, f"w{index}"))
+            inputs.append(f"w{index}")
+        elif operator == "Pad":
+            constants.append(numpy_helper.from_array(np.array([0, 0, 3, 3, 0, 0, 0, 0]), f"w{index}"))
             inputs.append(f"w{index}")
         elif operator == "Resize":
             constants.append(numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), f"w{index}"))

@@ -23,7 +23,7 @@ SHIPPED = sorted(models_folder().glob("*.onnx"))
 
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
-    folder = cache_folder()
+    folder = cache_folder({**os.environ, "VSR_CACHE": ""})  # the user's own, kept between runs
     if folder is None:
         pytest.skip("no cache folder to keep TensorRT in")
     if sys.platform != "linux":

@@ -137,7 +137,8 @@ class _Builder:
         self._enter(0, scaled=self.model.peak / self.format.white, name=luma)
         value = network.output[0].name
         last = next(node for node in network.node if value in node.output)
-        shuffled = last.op_type == "DepthToSpace"
+        blocks = [attribute.i for attribute in last.attribute if attribute.name == "blocksize"]
+        shuffled = last.op_type == "DepthToSpace" and blocks == [self.scale]
         self.nodes += [node for node in network.node if not shuffled or value not in node.output]
         self._leave(0, last.input[0] if shuffled else value, self.format.white / self.model.peak, shuffled=shuffled)
 

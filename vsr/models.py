@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Exact = Literal["int8", "bf16", "float32"]
 
 DEFAULT_NETWORK = "m4c16"
-_INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})  # /proc/cpuinfo's names
+_INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})  # /proc/cpuinfo's names
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 

@@ -37,6 +37,8 @@ def open_engine(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) 
     _, streams = threads_and_streams(settings.threads)
 
     def fits(part: FrameSpec) -> bool:
+        if settings.backend == "pytorch":  # float32, and a result of its own for every operator
+            return 2 * predicted(model, part, "float32", streams=1, requests=1) <= limit
         return predicted(model, part, choice.precision, streams=streams, requests=streams + 1) <= limit
 
     grid = choose(spec, choice.radius, fits, f"{limit / 2**20:.0f} MiB")

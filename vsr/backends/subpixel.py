@@ -22,24 +22,9 @@ if TYPE_CHECKING:
 SUFFIX = "_subpixels"
 _LANES = 16  # float32 or int32 sums in one AVX-512 register
 _POINTWISE = ("Mul", "Round", "Clip", "Cast")  # with constants of one number
-_LOCAL = frozenset(  # operators of networks whose results don't change when the edge padding grows
-    [
-        "Pad",
-        "Conv",
-        "Relu",
-        "PRelu",
-        "LeakyRelu",
-        "Clip",
-        "Add",
-        "Sub",
-        "Mul",
-        "Round",
-        "Cast",
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "DepthToSpace",
-        "Slice",
-    ]
+_LOCAL = (  # operators of networks whose results stay where they are when the picture gets wider
+    *("Add", "Cast", "Clip", "Conv", "DepthToSpace", "DequantizeLinear", "LeakyRelu", "Mul", "PRelu", "Pad"),
+    *("QuantizeLinear", "Relu", "Round", "Slice", "Sub"),
 )
 
 
@@ -84,9 +69,16 @@ def subpixels(described: ModelProto, scale: int) -> ModelProto:
 
 
 def _only_local(graph: GraphProto) -> bool:
-    """Whether more edge padding on the right leaves the picture as it is: local operators, and no zeros padded."""
-    pads = [a.ints for node in graph.node if node.op_type == "Conv" for a in node.attribute if a.name == "pads"]
-    return not any(map(any, pads)) and {node.op_type for node in graph.node} <= _LOCAL
+    """Whether more edge padding on the right leaves the picture as it is: local operators that pad by edges alone."""
+    ends = {output.name for output in graph.output}
+    for node in graph.node:
+        pads = [value for a in node.attribute if a.name == "pads" for value in a.ints]
+        modes = [a.s for a in node.attribute if a.name in ("mode", "auto_pad")]
+        if node.op_type not in _LOCAL or node.op_type == "Conv" and (any(pads) or modes):
+            return False
+        if node.op_type == "Pad" and modes != [b"edge"] or node.op_type == "Slice" and node.output[0] not in ends:
+            return False
+    return True
 
 
 class _Ending:
@@ -116,8 +108,8 @@ class _Ending:
             self.chain.insert(0, node)
             node = before
         self.last = node
-        uses = sum(name == node.output[0] for user in self.graph.node for name in user.input)
-        return bool(node.op_type == "Conv" and uses == 1)
+        read = [name for user in self.graph.node for name in user.input]
+        return all([node.op_type == "Conv", *(read.count(made.output[0]) == 1 for made in [node, *self.chain])])
 
     def _before(self, node: NodeProto) -> NodeProto | None:
         """The node a pointwise one works on; None when `node` isn't pointwise, or joins more than the skip."""

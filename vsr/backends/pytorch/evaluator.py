@@ -42,15 +42,23 @@ class Evaluator:
         self._steps: list[tuple[NodeProto, Attributes]] = [
             (node, {a.name: helper.get_attribute_value(a) for a in node.attribute}) for node in model.graph.node
         ]
+        readers = {name: index for index, node in enumerate(model.graph.node) for name in node.input}
+        kept = {"", *self._constants, *self.outputs}
+        self._read_last = [
+            [name for name in node.input if name not in kept and readers[name] == index]
+            for index, node in enumerate(model.graph.node)
+        ]
 
     @torch.inference_mode()
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         """The outputs, in the model's order."""
         values = {**self._constants, **dict(zip(self.inputs, inputs, strict=True))}
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            for node, attributes in self._steps:
+            for (node, attributes), done in zip(self._steps, self._read_last, strict=True):
                 arguments = [values[name] if name else None for name in node.input]
                 result = OPERATORS[node.op_type](attributes, *arguments)
                 results = result if isinstance(result, tuple) else (result,)
                 values.update(zip(node.output, results, strict=False))
+                for name in done:
+                    values.pop(name, None)
         return [values[name] for name in self.outputs]
