@@ -22,6 +22,23 @@ def data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def repeat(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """By scale, a model that repeats every luma sample: quick, and what comes out can be told without it."""
+    from strong import luma_model
+
+    models = {scale: tmp_path_factory.mktemp("models") / f"repeat_x{scale}.onnx" for scale in (2, 3, 4)}
+    for scale, path in models.items():
+        path.write_bytes(luma_model(scale, zero=True, channels=2, body=0).proto.SerializeToString())
+    return models
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compiled random models stay out of the user's cache folder; child processes inherit it."""
+    os.environ["VSR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def pytest_unconfigure() -> None:
     """A library's thread that keeps Python from ending fails the run, as a hanging test does (see pyproject.toml)."""
     faulthandler.dump_traceback_later(SECONDS_TO_EXIT, exit=True, file=sys.__stderr__)
