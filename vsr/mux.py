@@ -47,15 +47,11 @@ def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> N
     """Writes the upscaled track and the copied ones to `path`.
 
     Other tracks are read from the input a second time, just ahead of the picture's time, so no queue has to hold them
-    however the input is interleaved.
-
-    Raises:
-        OutputError: header refused, disk full, folder gone.
+    however the input is interleaved. To be called inside `writing`, which names what goes wrong.
     """
     piped = job.source.path == "-"
     muxer = container_for(job.output).muxer
     with (
-        writing(path, job.output),
         nullcontext() if piped else open_input(job.source.path) as source,
         av.open(str(path), "w", format=muxer, container_options=_options(job, source)) as target,
     ):

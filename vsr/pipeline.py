@@ -77,28 +77,28 @@ def run(
     """
     report = Report(input=job.source.path, output=job.output or job.sink, notes=list(job.notes), clock=clock)
     begin = clock()
-    with upscaling(job, settings.engine, report) as frames:
-        watched = _watched(frames, report, progress)
-        if job.sink:
-            _into_sink(job, watched, report, sys.stdout.buffer)
-        else:
-            part = part_name(job.output)
-            mux(job, encoded(job, watched, report, global_header=global_header(job)), part, report)
-    if not job.sink:
-        publish(job, part, report, settings)
+    if job.sink:
+        with upscaling(job, settings.engine, report) as frames:
+            _into_sink(job, _watched(frames, report, progress), report, sys.stdout.buffer)
+    else:
+        part = part_name(job.output)
+        with writing(part, job.output):
+            with upscaling(job, settings.engine, report) as frames:
+                watched = _watched(frames, report, progress)
+                mux(job, encoded(job, watched, report, global_header=global_header(job)), part, report)
+            publish(job, part, report, settings)
     report.seconds = clock() - begin
     return report
 
 
 def publish(job: Job, part: Path, report: Report, settings: RunSettings) -> None:
-    """Verifies the finished part, then gives it its name; on any failure the part is removed."""
-    with writing(part, job.output):
-        with report.stage("verify"):
-            report.verified = verify(job.source.path, str(part), job)
-        check_output(job.source.path, job.output, overwrite=settings.overwrite)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(job.output)
+    """Verifies the finished part, then gives it its name."""
+    with report.stage("verify"):
+        report.verified = verify(job.source.path, str(part), job)
+    check_output(job.source.path, job.output, overwrite=settings.overwrite)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(job.output)
 
 
 @contextmanager
