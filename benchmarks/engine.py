@@ -23,10 +23,10 @@ import numpy as np
 
 from vsr.backends import import_openvino
 from vsr.backends.engine import threads_and_streams
-from vsr.backends.subpixel import subpixels
+from vsr.backends.openvino import for_cpu
 from vsr.errors import UsageError
 from vsr.frame import Frame, PlanarFormat
-from vsr.graph import FrameSpec, Part, describe
+from vsr.graph import FrameSpec, Part
 from vsr.models import Exact, load, resolve
 from vsr.settings import EngineSettings
 from vsr.upscaler import UpscaleStage
@@ -72,7 +72,7 @@ def main() -> None:
 def alone(settings: EngineSettings, spec: FrameSpec, part: Part) -> Callable[[], float]:
     """One part, one request at a time, every thread in it."""
     choice = resolve(settings, spec.format.depth)
-    described = subpixels(describe(load(choice), spec, part=part), choice.scale)
+    described = for_cpu(load(choice), spec, part)
     core = import_openvino().Core()
     hint = "bf16" if part == "luma" and choice.precision == "bf16" else "f32"
     threads, _ = threads_and_streams(settings.threads)

@@ -13,6 +13,7 @@ import torch
 from onnx import GraphProto, ModelProto, helper, numpy_helper
 
 from strong import assert_close, luma_model, planes, spec
+from vsr.backends.lanes import fill_lanes
 from vsr.backends.pytorch.evaluator import Evaluator
 from vsr.backends.subpixel import SUFFIX, shuffle, subpixels
 from vsr.frame import SUBSAMPLING, Plane, Planes
@@ -205,12 +206,27 @@ def test_a_network_that_shuffles_twice() -> None:
     assert names == ["y_up", f"u_up{SUFFIX}", f"v_up{SUFFIX}"]
 
 
-def test_last_convolution_is_grouped() -> None:
-    """Four pixels at once is what the speed rests on; a pattern that no longer matches must not pass unseen."""
+@pytest.mark.parametrize(("int8", "same"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(("channels", "lanes"), [(8, 16), (16, 16), (4, 16), (4, 8), (5, 16)])
+@pytest.mark.parametrize("size", [(24, 18), (23, 17), (22, 9)])
+def test_full_lanes_give_the_same_samples(
+    int8: bool, same: bool, channels: int, lanes: int, size: tuple[int, int]
+) -> None:
+    model, what = luma_model(2, channels=channels, int8=int8, same=same), spec("420", 8, size)
+    narrow = subpixels(describe(model, what), 2)
+    given = [torch.from_numpy(plane[None, None]) for plane in planes(what)]
+    expected = [result.numpy() for result in Evaluator(narrow)(*given)]
+    got = [result.numpy() for result in Evaluator(fill_lanes(narrow, lanes))(*given)]
+    assert_close(got, expected, codes=int(int8), share=0.001)
+
+
+def test_narrow_convolutions_are_grouped() -> None:
+    """The speed rests on it; a pattern that no longer matches must not pass unseen."""
     for int8 in (False, True):
-        graph = subpixels(describe(luma_model(2, int8=int8), spec()), 2).graph
+        narrow = subpixels(describe(luma_model(2, channels=8, body=2, int8=int8), spec()), 2)
+        graph = fill_lanes(narrow, 16).graph
         strides = [list(a.ints) for node in graph.node if node.op_type == "Conv" for a in node.attribute]
-        assert strides.count([1, 4]) == 3, "luma, u and v"
+        assert [strides.count([1, group]) for group in (2, 4)] == [3, 3], "three of 8 outputs; last, u and v"
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])

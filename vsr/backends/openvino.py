@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vsr.backends import import_openvino
 from vsr.backends.engine import InFlight, Ticket, threads_and_streams
+from vsr.backends.lanes import fill_lanes
 from vsr.backends.subpixel import SUFFIX, shuffle, subpixels
 from vsr.errors import InputError
 from vsr.frame import Frame, FramePool, Plane, Planes
 from vsr.graph import FrameSpec, Part, describe
-from vsr.models import LumaModel, ModelChoice, load
+from vsr.models import LumaModel, ModelChoice, load, processor_flags
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 _HINTS = {"int8": "f32", "bf16": "bf16", "float32": "f32"}
 _NAMES = {"i8": "int8", "bf16": "bf16", "f32": "float32"}
@@ -103,6 +107,12 @@ class OpenVINOEngine:
         return result
 
 
+def for_cpu(model: LumaModel, spec: FrameSpec, part: Part) -> ModelProto:
+    """The description of one part, its end and its narrow convolutions rewritten for this processor."""
+    lanes = 16 if "avx512f" in processor_flags() else 8
+    return fill_lanes(subpixels(describe(model, spec, part=part), model.scale), lanes)
+
+
 class _Part:
     """Luma or chroma, compiled.
 
@@ -111,7 +121,7 @@ class _Part:
     """
 
     def __init__(self, model: LumaModel, spec: FrameSpec, part: Part, options: dict[str, Any]) -> None:
-        described = subpixels(describe(model, spec, part=part), model.scale)
+        described = for_cpu(model, spec, part)
         core = import_openvino().Core()
         try:
             graph = core.read_model(model=described.SerializeToString())

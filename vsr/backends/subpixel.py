@@ -1,9 +1,7 @@
 """The end of a description as CPUs like it: sub-pixels side by side, put in place by NumPy.
 
 Depth-to-space moves single samples and costs OpenVINO as much as half a convolution; NumPy moves the `scale` samples of
-a row at once, in a tenth of that. And a last convolution with four outputs fills a quarter of a 16-lane register, so
-four neighbouring pixels are computed by one convolution of stride four with sixteen outputs: the same sums, in half the
-time. `benchmarks/engine.py` measures it.
+a row at once, in a tenth of that. `benchmarks/engine.py` measures it.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 SUFFIX = "_subpixels"
-_LANES = 16  # float32 or int32 sums in one AVX-512 register
+_COLUMNS = 4  # the width is rounded up to a multiple of this, for `vsr.backends.lanes`
 _POINTWISE = ("Mul", "Round", "Clip", "Cast")  # with constants of one number
 _LOCAL = (  # operators of networks whose results stay where they are when the picture gets wider
     *("Add", "Cast", "Clip", "Conv", "DepthToSpace", "DequantizeLinear", "LeakyRelu", "Mul", "PRelu", "Pad"),
@@ -58,9 +56,9 @@ def subpixels(described: ModelProto, scale: int) -> ModelProto:
     from onnx import checker, shape_inference
 
     result = shape_inference.infer_shapes(described)
-    widens = _only_local(result.graph)
+    local = _only_local(result.graph)
     for index in range(len(result.graph.output)):
-        ending = _Ending(result.graph, index, scale, widens=widens)
+        ending = _Ending(result.graph, index, scale, widens=local)
         if ending.found():
             ending.rewrite()
     del result.graph.value_info[:]
@@ -85,12 +83,13 @@ class _Ending:
     """The last nodes of one output: convolution, pointwise chain, depth-to-space, perhaps a slice."""
 
     def __init__(self, graph: GraphProto, index: int, scale: int, *, widens: bool) -> None:
-        self.graph, self.subpixels, self.widens = graph, scale * scale, widens
+        self.graph, self.subpixels = graph, scale * scale
         self.output, self.entrance = graph.output[index], graph.input[index].name
         self.makers = {name: node for node in graph.node for name in node.output}
         self.arrays = {tensor.name: tensor for tensor in graph.initializer}
         self.shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
         *_, self.rows, self.columns = (d.dim_value for d in graph.input[index].type.tensor_type.shape.dim)
+        self.extra = -self.columns % _COLUMNS if widens else 0
         self.chain: list[NodeProto] = []
         self.dropped: list[NodeProto] = []
 
@@ -126,19 +125,16 @@ class _Ending:
         return self.makers.get(wide[0]) if len(wide) == len(skip) == 1 else None
 
     def rewrite(self) -> None:
-        """Puts the chain behind a transposed, perhaps grouped, convolution; nodes stay in topological order."""
+        """Puts the chain behind the transposed convolution; nodes stay in topological order."""
         from onnx import helper
 
-        for node in [self.last, *self.chain, *self.dropped]:
+        for node in [*self.chain, *self.dropped]:
             self.graph.node.remove(node)
-        group = self._group()
-        columns = -(-self.columns // group) * group
-        if columns != self.columns:
-            self._widen(columns - self.columns)
-        convolution = self._grouped(group) if group > 1 else self.last
-        self.graph.node.append(convolution)
+        columns = self.columns + self.extra
+        if self.extra:
+            self._widen()
         shape = [1, self.rows * columns, self.subpixels]
-        value = self._append("Reshape", self._append("Transpose", convolution.output[0], perm=[0, 2, 3, 1]), shape)
+        value = self._append("Reshape", self._append("Transpose", self.last.output[0], perm=[0, 2, 3, 1]), shape)
         for node in self.chain:
             inputs = [name if name in self.arrays else value for name in node.input]
             if node.op_type == "Add":
@@ -152,57 +148,17 @@ class _Ending:
         kind = self.output.type.tensor_type.elem_type
         self.output.CopyFrom(helper.make_tensor_value_info(name, kind, shape))
 
-    def _group(self) -> int:
-        """How many neighbouring pixels one convolution computes: as many as fill the lanes, or 1."""
-        from onnx import helper
-
-        attributes = {a.name: helper.get_attribute_value(a) for a in self.last.attribute}
-        plain = {"strides": [1, 1], "dilations": [1, 1], "group": 1, "auto_pad": b"NOTSET"}
-        if any(attributes.get(name, value) != value for name, value in plain.items()) or self._weights() is None:
-            return 1
-        group = max(1, _LANES // self.subpixels)
-        return group if self.columns % group == 0 or self.widens else 1
-
-    def _widen(self, extra: int) -> None:
+    def _widen(self) -> None:
         """Edge padding on the right, behind the cast of the plane."""
         from onnx import helper
 
         at = next(i for i, node in enumerate(self.graph.node) if self.entrance in node.input)
         cast = self.graph.node[at]
         narrow = f"{cast.output[0]}.narrow"
-        pads = self._constant([0] * 7 + [extra])
+        pads = self._constant([0] * 7 + [self.extra])
         pad = helper.make_node("Pad", [narrow, pads], [cast.output[0]], mode="edge", name=narrow)
         cast.output[0] = narrow
         self.graph.node.insert(at + 1, pad)
-
-    def _weights(self) -> list[str] | None:
-        """Names of the convolution's constants: kernel, or int8 kernel with scales and zero points; then the bias."""
-        _, kernel, *bias = self.last.input
-        maker = self.makers.get(kernel)
-        names = [*(maker.input if maker is not None and maker.op_type == "DequantizeLinear" else [kernel]), *bias]
-        return names if all(name in self.arrays for name in names) else None
-
-    def _grouped(self, group: int) -> NodeProto:
-        """One convolution of stride `group` with the outputs of `group` neighbouring pixels, one after another."""
-        from onnx import helper, numpy_helper
-
-        renamed = {}
-        for name in self._weights() or []:
-            array = numpy_helper.to_array(self.arrays[name])
-            wide = _beside(array, group) if array.ndim == 4 else np.tile(array, group if array.ndim else 1)
-            renamed[name] = f"{self.last.output[0]}.{name}"
-            self.graph.initializer.append(numpy_helper.from_array(wide, renamed[name]))
-        features, kernel, *bias = self.last.input
-        maker = self.makers.get(kernel)
-        if maker is not None:
-            renamed[kernel] = f"{self.last.output[0]}.{kernel}"
-            quantised = [renamed[name] for name in maker.input]
-            self.graph.node.append(helper.make_node("DequantizeLinear", quantised, [renamed[kernel]], axis=0))
-        inputs = [features, *(renamed[name] for name in (kernel, *bias))]
-        convolution = helper.make_node("Conv", inputs, [f"{self.last.output[0]}.grouped"])
-        pads = [a for a in self.last.attribute if a.name == "pads"]
-        convolution.attribute.extend([*pads, helper.make_attribute("strides", [1, group])])
-        return convolution
 
     def _append(self, operator: str, value: str, shape: list[int] | None = None, **attributes: Any) -> str:
         from onnx import helper
@@ -219,12 +175,3 @@ class _Ending:
         if name not in {tensor.name for tensor in self.graph.initializer}:
             self.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
         return name
-
-
-def _beside(kernel: npt.NDArray[Any], group: int) -> npt.NDArray[Any]:
-    """(outputs, inputs, rows, columns) to (group * outputs, inputs, rows, columns + group - 1), each shifted by one."""
-    outputs, inputs, rows, columns = kernel.shape
-    wide = np.zeros((group, outputs, inputs, rows, columns + group - 1), kernel.dtype)
-    for pixel in range(group):
-        wide[pixel, ..., pixel : pixel + columns] = kernel
-    return wide.reshape(group * outputs, inputs, rows, -1)
