@@ -128,11 +128,12 @@ class _Ending:
         """Puts the chain behind the transposed convolution; nodes stay in topological order."""
         from onnx import helper
 
-        for node in [*self.chain, *self.dropped]:
+        for node in [self.last, *self.chain, *self.dropped]:
             self.graph.node.remove(node)
         columns = self.columns + self.extra
         if self.extra:
             self._widen()
+        self.graph.node.append(self.last)
         shape = [1, self.rows * columns, self.subpixels]
         value = self._append("Reshape", self._append("Transpose", self.last.output[0], perm=[0, 2, 3, 1]), shape)
         for node in self.chain:
