@@ -21,7 +21,7 @@ from vsr.frame import Frame, FramePool
 from vsr.graph import FrameSpec
 from vsr.models import Exact, processor_flags, resolve
 from vsr.settings import EngineSettings
-from vsr.upscaler import ENGINES_KEPT, UpscaleStage
+from vsr.upscaler import ENGINES_KEPT, NO_CACHE, UpscaleStage
 
 BF16 = {"avx512_bf16", "amx_bf16"} & processor_flags()
 PRECISIONS: list[Exact] = ["int8", "float32", *(["bf16"] if BF16 else [])]  # type: ignore[list-item]
@@ -87,6 +87,19 @@ def test_stage_can_be_left_early(settings: EngineSettings) -> None:
     results.close()
     stage.close()
     assert pools[0].leased == 0
+
+
+def test_stage_says_when_nothing_can_be_kept(
+    settings: EngineSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "file" / "below"))
+    stage = UpscaleStage(settings)
+    for size in ((16, 16), (20, 16)):
+        for result in stage.frames([frame(spec("420", 8, size))]):
+            result.release()
+    assert stage.notes.count(NO_CACHE) == 1
+    stage.close()
 
 
 def test_nothing_in_nothing_out(settings: EngineSettings) -> None:

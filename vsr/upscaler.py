@@ -11,7 +11,7 @@ from typing import Any, Self, cast, overload
 import numpy as np
 import numpy.typing as npt
 
-from vsr.backends import open_engine
+from vsr.backends import cache_folder, open_engine
 from vsr.backends.engine import Engine, Ticket
 from vsr.frame import Chroma, Frame, PlanarFormat, Planes
 from vsr.graph import FrameSpec
@@ -20,6 +20,7 @@ from vsr.settings import Backend, EngineSettings, Precision
 
 Picture = npt.NDArray[Any]
 ENGINES_KEPT = 4  # sizes an Upscaler stays ready for
+NO_CACHE = "no folder for compiled models can be written, every start compiles them again; VSR_CACHE names another"
 
 
 class UpscaleStage:
@@ -73,6 +74,8 @@ class UpscaleStage:
         self._engine, self._spec = open_engine(self.settings, choice, spec), spec
         self.label = f"{choice.network} {self._engine.label}"
         self.notes.append(f"{spec}: {self.label} ({choice.why})")
+        if cache_folder() is None and NO_CACHE not in self.notes:
+            self.notes.append(NO_CACHE)
 
     def close(self) -> None:
         """Frees the engines. Raises RuntimeError when a result was never released."""
