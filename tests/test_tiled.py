@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from strong import assert_close, chosen, frame, luma_model, planes, spec
 
+from strong import assert_close, chosen, frame, luma_model, planes, spec
 from vsr import Upscaler
 from vsr.backends import open_engine
 from vsr.backends.memory import available
