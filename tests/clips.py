@@ -189,8 +189,10 @@ def _encoded_sound(target: Any, sound: Sound) -> Any:
 
 
 def _samples(format: str, wave: Any, sound: Sound, begin: int) -> AudioFrame:
-    floating = format in ("fltp", "flt")
-    data = wave.astype(np.float32) if floating else (wave * 32767).astype(np.int16)
+    kind, white = {"f": (np.float32, 1), "s32": (np.int32, 2**31 - 1), "s16": (np.int16, 2**15 - 1)}[
+        "f" if format.startswith("fl") else format.removesuffix("p")
+    ]
+    data = (wave * white).astype(kind)
     frame = AudioFrame.from_ndarray(data[None], format=format, layout="mono")
     frame.sample_rate, frame.time_base = sound.rate, Fraction(1, sound.rate)
     frame.pts = begin + round(sound.start * sound.rate)

@@ -118,6 +118,11 @@ def _location(job: Job) -> dict[str, str]:
     return {} if location == "unspecified" else {"chroma_sample_location": location}
 
 
+def keeps_aspect(codec: str, muxer: str) -> bool:
+    """Whether the sample aspect ratio survives: MP4 and MOV state it; elsewhere the codec's own header must."""
+    return muxer in ("mp4", "mov") or codec not in ("libvpx-vp9", "libsvtav1")
+
+
 def stored_location(source: Source, pix_fmt: str) -> ChromaLocation:
     """Where the chroma samples of the output sit: where the source's do, or where swscale puts those it subsamples."""
     if "420" not in pix_fmt:

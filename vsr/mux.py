@@ -21,7 +21,7 @@ from vsr.encode import configure
 from vsr.errors import OutputError
 from vsr.job import Job
 from vsr.report import Report
-from vsr.tracks import add_copies, container_for
+from vsr.tracks import add_copies, container_for, kept_chapters, stored_language
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -50,15 +50,15 @@ def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> N
     however the input is interleaved. To be called inside `writing`, which names what goes wrong.
     """
     piped = job.source.path == "-"
-    muxer = container_for(job.output).muxer
+    container = container_for(job.output)
     with (
         nullcontext() if piped else open_input(job.source.path) as source,
-        av.open(str(path), "w", format=muxer, container_options=_options(job, source)) as target,
+        av.open(str(path), "w", format=container.muxer, container_options=_options(job, source)) as target,
     ):
         track = _video_track(job, target)
         copied: Iterator[Packet[Any]] = iter(())
         if source is not None:
-            copied = _copied(job, source, add_copies(source, target, job.tracks), report)
+            copied = _copied(job, source, add_copies(source, target, job.tracks, container), report)
             _describe(job, source, target)
         target.start_encoding()
         for packet in heapq.merge(_last_held(_assigned(video, track)), copied, key=_when):
@@ -122,14 +122,11 @@ def _describe(job: Job, source: InputContainer, target: OutputContainer) -> None
     target.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in PRIVATE_KEYS})
     track.metadata.update({k: v for k, v in stream.metadata.items() if k.lower() not in PRIVATE_KEYS})
     track.disposition = stream.disposition
-    chapters = source.chapters()
+    if stream.language:
+        track.metadata["language"] = stored_language(stream.language, container_for(job.output))
+    chapters = kept_chapters(source, job.source)
     if chapters:
-        target.set_chapters([_moved(chapter, job.source.origin) for chapter in chapters])
-
-
-def _moved(chapter: Any, origin: Fraction) -> Any:
-    shift = round(origin / (chapter["time_base"] or 1))
-    return {**chapter, "start": max(0, chapter["start"] - shift), "end": max(0, chapter["end"] - shift)}
+        target.set_chapters(chapters)
 
 
 def _assigned(video: Iterable[Packet[Any]], track: VideoStream) -> Iterator[Packet[Any]]:

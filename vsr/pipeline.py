@@ -15,6 +15,7 @@ from vsr import sinks, y4m
 from vsr.decode import FrameSource, Timeline, lasting, pictures
 from vsr.demux import open_input, packets
 from vsr.encode import packets as encoded
+from vsr.errors import InputError
 from vsr.frame import Frame
 from vsr.job import Job, Source
 from vsr.mux import global_header, mux, part_name, writing
@@ -169,6 +170,8 @@ def _watched(frames: Iterable[Frame], report: Report, progress: Progress) -> Ite
         report.frames_upscaled += 1
         yield frame
         progress(report)
+    if not report.frames_upscaled:
+        raise InputError(f"{report.input}: no frame in the part asked for")
 
 
 def _into_sink(job: Job, frames: Iterator[Frame], report: Report, pipe: BinaryIO) -> None:

@@ -17,19 +17,30 @@ from vsr.colour import read_facts
 from vsr.convert import has_alpha, planar_format
 from vsr.decode import pictures
 from vsr.demux import open_input, packets, video_stream
-from vsr.encode import choose_encoder, encoder_threads, even, keeps_location, output_aspect, stored_location
+from vsr.encode import (
+    choose_encoder,
+    encoder_threads,
+    even,
+    keeps_aspect,
+    keeps_location,
+    output_aspect,
+    stored_location,
+)
 from vsr.errors import InputError, OutputError, UsageError
 from vsr.job import Encoder, Job, Network, Source, identity
 from vsr.models import resolve
 from vsr.report import Report
 from vsr.settings import SCALES, EngineSettings, RunSettings
-from vsr.tracks import Track, container_for
+from vsr.tracks import Track, container_for, stored_language
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
 FALLBACK_RATE = Fraction(25)
+REORDERED = (
+    16  # frames in the first chunk at least: more than encoders reorder, so that it shows how deep this one does
+)
 RATES = (Fraction(1, 10), Fraction(1000))  # what a header may claim and be believed
 
 
@@ -74,7 +85,8 @@ def probe(settings: RunSettings) -> Job:
     if settings.sink is None:
         check_output(settings.input, settings.output, overwrite=settings.overwrite)
     if settings.input == "-":
-        return _job(settings, _piped(y4m.read_header(sys.stdin.buffer)), (), (Chunk(index=0, start=0, end=None),))
+        source = _piped(y4m.read_header(sys.stdin.buffer), settings)
+        return _job(settings, source, (), (Chunk(index=0, start=source.start, end=source.end),))
     with open_input(settings.input) as container:
         scanned = scan(container, video_stream(container, settings.input))
     with open_input(settings.input) as container:
@@ -84,7 +96,8 @@ def probe(settings: RunSettings) -> Job:
             fate = tracks.plan(container, stream.index, container_for(settings.output))
         source = _source(settings, container, stream, scanned, fate)
     length = round(SECONDS / source.time_base)
-    keys = () if source.untimed else scanned.keys
+    settled = [pts for pts in scanned.pts if pts >= source.start][REORDERED:]
+    keys = [key for key in scanned.keys if key >= settled[0]] if settled and not source.untimed else []
     return _job(settings, source, fate, cut(keys, source.start, source.end, length))
 
 
@@ -109,11 +122,14 @@ def check_output(source: str, output: str, *, overwrite: bool) -> None:
         raise OutputError(f"{path.parent}: can't write there")
 
 
-def _piped(header: y4m.Header) -> Source:
+def _piped(header: y4m.Header, settings: RunSettings) -> Source:
+    start = round(Fraction(settings.start) * header.rate)
+    end = None if settings.duration is None else start + round(Fraction(settings.duration) * header.rate)
     return Source(
         path="-", bytes=0, modified_ns=0, stream=0, width=header.width, height=header.height, format=header.format,
         pix_fmt=header.format.pix_fmt, codec="y4m", facts=header.facts, time_base=1 / header.rate, rate=header.rate,
-        untimed=True, nominal=1, frames=None, start=0, end=None, trimmed=False, origin=Fraction(0), last_end=None,
+        untimed=True, nominal=1, frames=None, start=start, end=end, trimmed=start > 0 or end is not None,
+        origin=start / header.rate, last_end=None,
     )  # fmt: skip
 
 
@@ -154,7 +170,7 @@ def _source(
         start=start,
         end=end,
         trimmed=trimmed,
-        origin=_origin(container, 0 if scanned.untimed else chosen[0], base, fate, trimmed=trimmed),
+        origin=_origin(container, 0 if scanned.untimed else chosen[0], base, fate, start if trimmed else None),
         last_end=_last_end(scanned, end),
     )
 
@@ -173,7 +189,8 @@ def _rate(stream: VideoStream, scanned: Scan, base: Fraction) -> Fraction:
         span = (scanned.pts[-1] - scanned.pts[0]) * base
         counted = (len(scanned.pts) - 1) / span
         claimed = stream.average_rate or stream.guessed_rate
-        return claimed if claimed and abs(claimed / counted - 1) < Fraction(1, 200) else counted.limit_denominator(1001)
+        near = claimed and abs(claimed / counted - 1) < Fraction(1, 200)
+        return claimed if claimed and near else counted.limit_denominator(1001) or counted
     claimed = stream.guessed_rate or stream.average_rate
     return claimed if claimed and RATES[0] <= claimed <= RATES[1] else FALLBACK_RATE
 
@@ -186,20 +203,21 @@ def _nominal(scanned: Scan, rate: Fraction, base: Fraction) -> int:
 
 
 def _origin(
-    container: InputContainer, first: int, base: Fraction, fate: tuple[Track, ...], *, trimmed: bool
+    container: InputContainer, first: int, base: Fraction, fate: tuple[Track, ...], cut: int | None
 ) -> Fraction:
     """Seconds to take off all tracks alike, so that the file starts at zero and no time gets rounded.
 
-    The earliest start of all kept tracks (sound that starts below zero is encoder priming and stays there), rounded
-    down to an instant that every track's time base can hold.
+    The earliest start of all kept tracks (sound that starts below zero is encoder priming and stays there), or where
+    the user cut them, rounded down to an instant that every track's time base can hold.
     """
     kept = [container.streams[track.index] for track in fate if track.action == "copy"]
     bases = [base, *(stream.time_base for stream in kept if stream.time_base)]
     starts = [first * base]
-    if not trimmed:
-        starts += [
-            max(Fraction(0), s.start_time * s.time_base) for s in kept if s.start_time is not None and s.time_base
-        ]
+    timed = [s.start_time * s.time_base for s in kept if s.start_time is not None and s.time_base]
+    if cut is None:
+        starts += [max(Fraction(0), start) for start in timed]
+    elif timed:
+        starts.append(cut * base)
     grid = Fraction(lcm(*(b.numerator for b in bases)), gcd(*(b.denominator for b in bases)))
     return min(starts) // grid * grid
 
@@ -210,6 +228,10 @@ def _job(settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks:
     choice = resolve(engine, source.format.depth)
     sink = settings.sink or ("y4m" if settings.output == "-" else "")
     notes = [f"dropped: {track} {track.why}" for track in fate if track.action == "drop"]
+    if not sink:
+        languages = ((track, stored_language(track.language, container_for(settings.output))) for track in fate)
+        notes += [f"dropped: the language of {track}; .mov has no code for it" for track, code in languages
+                  if track.action == "copy" and track.language not in ("", "und") and not code]  # fmt: skip
     encoder = None if sink else _encoder(settings, source, scale, notes)
     if source.untimed and source.path != "-":
         notes.append(f"no usable timestamps in the input: frames are set at {float(source.rate):g} a second")
@@ -265,13 +287,19 @@ def _encoder(settings: RunSettings, source: Source, scale: int, notes: list[str]
         source.format, container_for(settings.output), settings.encode, settings.output
     )
     wanted = wanted_size(settings, source.width, source.height)
+    muxer, aspect = container_for(settings.output).muxer, source.facts.aspect
+    square = aspect != 1 and not keeps_aspect(codec, muxer)
+    if square and settings.size is None:
+        wanted = (max(1, round(wanted[0] * aspect)), wanted[1])
     size = even(wanted, codec, pix_fmt)
-    aspect = source.facts.aspect
-    if size != wanted:
+    if square:
+        notes.append(f"{codec} in {muxer} has only square pixels: {size[0]}x{size[1]} (input {aspect} wide)")
+        aspect = Fraction(1)
+    elif size != wanted:
         notes.append(f"{codec} takes even sizes only: {size[0]}x{size[1]} with the edge repeated")
     else:
         aspect = output_aspect(aspect, (source.width * scale, source.height * scale), size)
-    location, muxer = stored_location(source, pix_fmt), container_for(settings.output).muxer
+    location = stored_location(source, pix_fmt)
     if "420" in pix_fmt and not keeps_location(location, codec, muxer):
         notes.append(f"{codec} in {muxer} may lose where chroma samples sit ({location})")
     if pix_fmt != source.pix_fmt.replace("yuvj", "yuv"):

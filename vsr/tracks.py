@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import av
+import av.error
 
 from vsr.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.stream import AttachmentStream, Stream
+
+    from vsr.job import Source
 
 Action = Literal["copy", "drop"]
 
@@ -53,6 +57,28 @@ CONTAINERS = {
 }
 
 
+# ISO 639-2 codes that FFmpeg finds among QuickTime's own, and those it only finds under another name.
+_QUICKTIME = (
+    "eng fra ger ita dut sve spa dan por nor heb jpn ara fin gre ice mlt tur chi urd hin tha kor lit pol hun est lav "
+    "rus iri per alb ron ces slk slv yid mac bul ukr bel uzb kaz aze arm geo mol kir tgk tuk mon pus kur kas snd tib "
+    "nep san mar ben asm guj ori mal kan tam tel bur khm lao vie ind tgl may amh tir orm som swa run mlg epo wel baq "
+    "cat lat que grn aym tat uig dzo jav"
+)
+_QUICKTIME_NAMES = {
+    "deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "zho": "chi", "fas": "per", "sqi": "alb",
+    "mkd": "mac", "hye": "arm", "kat": "geo", "bod": "tib", "mya": "bur", "msa": "may", "cym": "wel", "eus": "baq",
+    "fre": "fra", "rum": "ron", "cze": "ces", "slo": "slk",
+}  # fmt: skip
+
+
+def stored_language(language: str, container: Container) -> str:
+    """The code that keeps a track's language in the file, "" where none does: MOV knows a hundred, by one name each."""
+    if container.muxer != "mov":
+        return language
+    name = _QUICKTIME_NAMES.get(language, language)
+    return name if name in _QUICKTIME.split() else ""
+
+
 def container_for(output: str) -> Container:
     """The container an output's name asks for. Raises UsageError with the list of known ones."""
     suffix = Path(output).suffix.lower()
@@ -84,7 +110,7 @@ def plan(source: InputContainer, video_index: int, container: Container) -> tupl
     Raises:
         OutputError: sound that the container can't hold as it is.
     """
-    with av.open("/dev/null", "w", format=container.muxer) as target:
+    with av.open(os.devnull, "w", format=container.muxer) as target:
         return tuple(_decide(stream, container, target) for stream in source.streams if stream.index != video_index)
 
 
@@ -92,7 +118,7 @@ def _decide(stream: Stream, container: Container, target: OutputContainer) -> Tr
     codec = stream.codec_context.name if stream.codec_context is not None else ""
     why = _obstacle(stream, codec, container, target)
     if why and stream.type == "audio":
-        raise OutputError(f"sound of codec {codec or 'unknown'} (track {stream.index}) {why}; choose .mkv or .mov")
+        raise OutputError(f"sound of codec {codec or 'unknown'} (track {stream.index}) {why}; choose .mkv")
     return Track(
         index=stream.index,
         kind=stream.type,
@@ -113,10 +139,24 @@ def _obstacle(stream: Stream, codec: str, container: Container, target: OutputCo
     if stream.type not in ("audio", "subtitle"):
         return "is data without a known form"
     known = target.supported_codecs if container.copies is None else container.copies
-    return "" if codec in known else f"can't be stored in {container.muxer}"
+    taken = codec in known and _header_taken(stream, container)
+    return "" if taken else f"can't be stored in {container.muxer}"
 
 
-def add_copies(source: InputContainer, target: OutputContainer, tracks: Iterable[Track]) -> dict[int, Stream]:
+def _header_taken(stream: Stream, container: Container) -> bool:
+    """Whether the muxer writes a header for this track: it may refuse what it says it supports (FLAC in MOV)."""
+    try:
+        with av.open(os.devnull, "w", format=container.muxer) as trial:
+            trial.add_stream_from_template(stream, opaque=True)
+            trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def add_copies(
+    source: InputContainer, target: OutputContainer, tracks: Iterable[Track], container: Container
+) -> dict[int, Stream]:
     """Adds the copied tracks to the output: input index to output stream, attachments written at once."""
     streams: dict[int, Stream] = {}
     for track in tracks:
@@ -128,9 +168,27 @@ def add_copies(source: InputContainer, target: OutputContainer, tracks: Iterable
             continue
         copy = target.add_stream_from_template(stream, opaque=True)
         copy.metadata.update(stream.metadata)
+        if track.language:
+            copy.metadata["language"] = stored_language(track.language, container)
         copy.disposition = stream.disposition
         streams[track.index] = copy
     return streams
+
+
+def kept_chapters(container: InputContainer, source: Source) -> list[Any]:
+    """Chapters moved by the common origin and cut to the job's range; those outside it are left out."""
+    begin = source.start * source.time_base if source.trimmed else None
+    end = source.end * source.time_base if source.trimmed and source.end is not None else None
+    kept = []
+    for chapter in container.chapters():
+        base = chapter["time_base"] or Fraction(1, 1000)
+        first, last = chapter["start"] * base, chapter["end"] * base
+        if begin is not None and last <= begin or end is not None and first >= end:
+            continue
+        first, last = max(first, begin or first), min(last, end or last)
+        ticks = (max(0, round((time - source.origin) / base)) for time in (first, last))
+        kept.append({**chapter, "start": next(ticks), "end": next(ticks)})
+    return kept
 
 
 def _attach(stream: AttachmentStream, target: OutputContainer) -> None:

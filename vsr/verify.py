@@ -18,9 +18,9 @@ from vsr.demux import open_input, packets
 from vsr.encode import keeps_location, stored_location
 from vsr.errors import VerificationError
 from vsr.frame import ChromaLocation
-from vsr.job import Job
+from vsr.job import Encoder, Job
 from vsr.report import Report
-from vsr.tracks import container_for
+from vsr.tracks import container_for, kept_chapters, stored_language
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -55,7 +55,7 @@ def verify(source: str, output: str, job: Job) -> list[str]:
         shift = _check_times(job, source, found[0], wrong)
         _check_picture(job, output, wrong)
         copies = _check_copies(job, source, written, found, shift, wrong)
-        _check_end(job, source, track, wrong)
+        _check_end(job, track, found[0].times[-1] - shift if found[0].times else None, wrong)
     if wrong:
         raise VerificationError(f"{job.output} was not written; read back, it was wrong: " + "; ".join(wrong))
     frames = f"{len(found[0].times)} frames, every pts"
@@ -163,7 +163,7 @@ def _check_picture(job: Job, output: str, wrong: list[str]) -> None:
     pairs = {
         "size": ((encoder.width, encoder.height), (first.width, first.height)),
         "aspect": (encoder.aspect, facts.aspect),
-        "pixel format": (encoder.pix_fmt, first.format.name.replace("yuvj", "yuv")),
+        "pixel format": (_decoded_as(encoder), first.format.name.replace("yuvj", "yuv")),
         "range": (planned.range or LIMITED, read.range or LIMITED),
         "primaries": (planned.primaries, read.primaries),
         "transfer": (planned.transfer, read.transfer),
@@ -172,6 +172,11 @@ def _check_picture(job: Job, output: str, wrong: list[str]) -> None:
         "rotation": (turn(job.source.facts.display_matrix) if container.rotation else None, turn(facts.display_matrix)),
     }
     wrong += [f"{name} is {is_} instead of {should}" for name, (should, is_) in pairs.items() if should != is_]
+
+
+def _decoded_as(encoder: Encoder) -> str:
+    """FFmpeg's H.264 decoder gives 8-bit grey as 4:2:0 with chroma in the middle."""
+    return "yuv420p" if (encoder.codec, encoder.pix_fmt) == ("libx264", "gray") else encoder.pix_fmt
 
 
 def _sited(location: ChromaLocation) -> ChromaLocation:
@@ -186,14 +191,15 @@ def _check_copies(
     if not copies:
         return []
     with open_input(source) as original:
-        menu = 1 if container_for(job.output).exact and original.chapters() else 0  # MP4 keeps chapters in a text track
+        menu = bool(container_for(job.output).exact and kept_chapters(original, job.source))  # MP4's are a text track
         recordings = _record(original, [track.index for track in copies if track.kind != "attachment"])
     if len(written.streams) != 1 + len(copies) + menu:
         wrong.append(f"{len(written.streams) - menu} tracks instead of {1 + len(copies)}")
         return []
     checked = []
     for number, track in enumerate(copies, start=1):
-        if (written.streams[number].language or "und") != (track.language or "und"):
+        language = stored_language(track.language, container_for(job.output))
+        if (written.streams[number].language or "und") != (language or "und"):
             wrong.append(f"{track}: language is {written.streams[number].language}")
         if track.kind != "attachment":
             problem = _check_copy(job, recordings[track.index], found[number], shift)
@@ -220,12 +226,15 @@ def _in_range(job: Job, time: Fraction) -> bool:
     return not job.source.trimmed or (time >= begin * base and (end is None or time < end * base))
 
 
-def _check_end(job: Job, source: str, track: VideoStream, wrong: list[str]) -> None:
-    """The track lasts as long as planned, to one tick, where the container says how long."""
+def _check_end(job: Job, track: VideoStream, last: Fraction | None, wrong: list[str]) -> None:
+    """The track lasts as long as planned, to one tick, where the container says how long.
+
+    Damage may have moved the `last` frame behind the planned end; then nobody knows better.
+    """
     if job.source.last_end is None or track.duration is None or not container_for(job.output).exact:
         return
     base = track.time_base or Fraction(1)
     ends = (track.start_time or 0) * base + track.duration * base
     planned = job.source.last_end * job.source.time_base - job.source.origin
-    if abs(ends - planned) > max(base, job.source.time_base):
+    if (last is None or last < planned) and abs(ends - planned) > max(base, job.source.time_base):
         wrong.append(f"the picture ends at {float(ends):.6f} s instead of {float(planned):.6f} s")

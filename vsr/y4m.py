@@ -40,6 +40,8 @@ def read_header(stream: BinaryIO) -> Header:
         rate = Fraction(*map(int, tags.get("F", "25:1").split(":")))
         aspect = Fraction(*map(int, pair)) if all(map(int, pair := tags.get("A", "0:0").split(":"))) else Fraction(1)
         format, site = _layout(tags.get("C", "420jpeg"))
+        if min(size) < 1 or rate <= 0 or aspect <= 0:
+            raise ValueError("sizes, rate and aspect must be above 0")
     except (KeyError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"y4m header can't be read: {' '.join(words)} ({error})") from error
     if tags.get("I", "p") not in ("p", "?"):

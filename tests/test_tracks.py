@@ -1,0 +1,116 @@
+"""The fate of every track, decided and said before the run begins."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import pytest
+
+from clips import Clip, Sound
+from vsr.errors import OutputError, UsageError
+from vsr.tracks import CONTAINERS, add_copies, container_for, kept_chapters, plan, stored_language
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "A.MKV", "dir.x/b.WebM", "c.m4v", "d.mov", "e.ts"])
+def test_known_containers(name: str) -> None:
+    assert container_for(name) is CONTAINERS[Path(name).suffix.lower()]
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a", "a.", ".mp4", "a.mp4.bak"])
+def test_an_unknown_container_names_the_known(name: str) -> None:
+    with pytest.raises(UsageError, match=r"unknown container.*\.mp4, \.m4v, \.mov, \.mkv, \.webm, \.ts"):
+        container_for(name)
+
+
+def fates(path: Path, output: str) -> list[tuple[str, str, str]]:
+    with av.open(str(path)) as source:
+        return [(t.kind, t.codec, t.action) for t in plan(source, 0, container_for(output))]
+
+
+CODECS = ["aac", "flac", "pcm_s16le", "libopus", "ac3", "libmp3lame"]
+
+
+@pytest.mark.parametrize(
+    ("output", "refused"),
+    [
+        ("a.mkv", []),
+        ("a.mp4", []),
+        ("a.mov", ["flac", "libopus"]),  # FFmpeg says it supports them, then refuses the header
+        ("a.webm", ["aac", "flac", "pcm_s16le", "ac3", "libmp3lame"]),
+        ("a.ts", ["flac", "pcm_s16le"]),
+    ],
+)
+def test_sound_is_copied_or_refused(tmp_path: Path, output: str, refused: list[str]) -> None:
+    for codec in CODECS:
+        sound = Sound(codec=codec, rate=48000, seconds=Fraction(1, 10))
+        path = Clip(pts=range(2), sounds=[sound]).write(tmp_path / "in.mkv")
+        if codec in refused:
+            with pytest.raises(OutputError, match=r"sound of codec .* \(track 1\) can't be stored in .*; choose .mkv"):
+                fates(path, output)
+        else:
+            assert [fate[2] for fate in fates(path, output)] == ["copy"]
+
+
+def test_other_tracks_are_dropped_and_why(tmp_path: Path) -> None:
+    path = Clip(subtitles=["eng"], attachments=["a.ttf"]).write(tmp_path / "in.mkv")
+    assert [fate[2] for fate in fates(path, "a.mkv")] == ["copy", "copy"]
+    with av.open(str(path)) as source:
+        dropped = [f"{t}: {t.why}" for t in plan(source, 0, container_for("a.mp4")) if t.action == "drop"]
+    assert dropped == [
+        "subtitle track 1, srt (eng): can't be stored in mp4",
+        "attachment track 2, unknown codec: has no place in mp4",
+    ]
+
+
+def test_a_second_picture_track_is_dropped(tmp_path: Path) -> None:
+    path = Clip().write(tmp_path / "in.mp4")
+    with av.open(str(path)) as source:
+        (track,) = plan(source, 7, container_for("a.mkv"))
+    assert (track.action, track.why) == ("drop", "is a further picture track; only one is upscaled")
+
+
+@pytest.mark.parametrize("language", ["eng", "fra", "deu", "zho", "swe", "ger", "cze", "xyz", "nob", ""])
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv", ".ts"])
+def test_the_language_planned_is_the_language_read(tmp_path: Path, language: str, suffix: str) -> None:
+    source = Clip(pts=range(2), sounds=[Sound(language=language)]).write(tmp_path / "in.mkv")
+    container, target = container_for(f"a{suffix}"), tmp_path / f"out{suffix}"
+    options: dict[str, Any] = {"format": container.muxer}
+    with av.open(str(source)) as one, av.open(str(target), "w", **options) as two:
+        streams = add_copies(one, two, plan(one, 0, container), container)
+        for packet in one.demux(one.streams[1]):
+            if packet.size:
+                packet.stream = streams[1]
+                two.mux_one(packet)
+    with av.open(str(target)) as written:
+        read = written.streams[0].language
+    assert (read or "und") == (stored_language(language, container) or "und")
+
+
+def chapters(times: list[tuple[float, float]], source: Any) -> list[tuple[int, int]]:
+    """Those kept, in ms."""
+    given = [{"id": i, "start": round(a * 1e3), "end": round(b * 1e3), "time_base": Fraction(1, 1000), "metadata": {}}
+             for i, (a, b) in enumerate(times)]  # fmt: skip
+    container: Any = SimpleNamespace(chapters=lambda: given)
+    return [(chapter["start"], chapter["end"]) for chapter in kept_chapters(container, source)]
+
+
+def part(start: float, end: float | None, *, trimmed: bool = True) -> Any:
+    base = Fraction(1, 1000)
+    last = None if end is None else round(end * 1000)
+    return SimpleNamespace(
+        start=round(start * 1000), end=last, time_base=base, trimmed=trimmed, origin=round(start * 1000) * base
+    )
+
+
+def test_chapters_move_with_the_start_and_end_with_the_part() -> None:
+    times = [(0, 1.0), (1.0, 2.0), (2.0, 3.5)]
+    assert chapters(times, part(0, None, trimmed=False)) == [(0, 1000), (1000, 2000), (2000, 3500)]
+    assert chapters(times, part(1.5, 2.5)) == [(0, 500), (500, 1000)]
+    assert chapters(times, part(1.0, 2.0)) == [(0, 1000)]
+    assert chapters(times, part(2.5, None)) == [(0, 1000)]
+    assert chapters(times, part(5, None)) == []
+    assert chapters([(0.2, 0.2)], part(0, None, trimmed=False)) == [(200, 200)]

@@ -1,0 +1,281 @@
+"""A good file passes, and each thing that can be wrong is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from clips import Clip, Sound, damaged, end_of_picture, uneven
+from vsr.errors import VerificationError
+from vsr.frame import Colour, TrackFacts
+from vsr.job import Job
+from vsr.pipeline import run
+from vsr.probe import probe
+from vsr.settings import RunSettings
+from vsr.verify import expected_times, verify
+
+TURNED = (0, 65536, 0, -65536, 0, 0, 32 << 16, 0, 1 << 30)
+Change = Callable[[int, int, Any], Any]  # stream, number in its stream, packet -> packet, or None to lose it
+
+
+@pytest.fixture(scope="module", params=[".mp4", ".mkv", ".ts"])
+def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, repeat: dict[int, Path]) -> Any:
+    """(source, output, job) of a finished run."""
+    folder, suffix = tmp_path_factory.mktemp("verify"), request.param
+    clip = Clip(
+        pts=uneven(20), time_base=Fraction(1, 1000), last=150, bframes=2, aspect=Fraction(8, 9), language="jpn",
+        matrix=None if suffix == ".ts" else TURNED, colour=Colour(range=1, primaries=9, transfer=16, matrix=9),
+        sounds=[Sound(language="deu"), Sound(codec="ac3", rate=48000, language="fra")],
+    )  # fmt: skip
+    source, output = clip.write(folder / "in.mp4"), folder / f"out{suffix}"
+    settings = RunSettings.of(input=str(source), output=str(output), model=repeat[2])
+    job = probe(settings)
+    run(job, settings)
+    return source, output, job
+
+
+def remuxed(
+    path: Path,
+    target: Path,
+    change: Change = lambda stream, number, packet: packet,
+    languages: dict[int, str] | None = None,
+) -> Path:
+    """The same tracks written again, but for what `change` does to packets."""
+    names = {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts"}
+    scale = {"movie_timescale": "144000000"} if path.suffix == ".mp4" else {}
+    with (
+        av.open(str(path)) as one,
+        av.open(str(target), "w", format=names[path.suffix], container_options=scale) as two,
+    ):
+        streams, counts = [], [0] * len(one.streams)
+        for stream in one.streams:
+            copy = two.add_stream_from_template(stream, opaque=True)
+            copy.metadata.update(stream.metadata)
+            if languages and stream.index in languages:
+                copy.metadata["language"] = languages[stream.index]
+            if stream.type == "video" and path.suffix != ".ts":
+                copy.set_display_matrix((*TURNED[:6], 64 << 16, 0, 1 << 30))
+            streams.append(copy)
+        coded = [packet for packet in one.demux() if packet.size]
+        if path.suffix == ".mp4":
+            _lasting([packet for packet in coded if packet.stream.index == 0], end_of_picture(path))
+        origin = (
+            min((p.dts if p.dts is not None else p.pts) * p.time_base for p in coded) if path.suffix == ".ts" else 0
+        )
+        for packet in coded:
+            index = packet.stream.index
+            counts[index] += 1
+            shift = round(origin / packet.time_base)
+            packet.pts, packet.dts = packet.pts - shift, None if packet.dts is None else packet.dts - shift
+            packet = change(index, counts[index] - 1, packet)
+            if packet is not None:
+                packet.stream = streams[index]
+                two.mux_one(packet)
+    return target
+
+
+def _lasting(coded: list[Any], end: Fraction) -> None:
+    """Gives packets back the durations that MP4 doesn't keep."""
+    shown = sorted(coded, key=lambda packet: packet.pts)
+    for one, following in pairwise(shown):
+        one.duration = following.pts - one.pts
+    shown[-1].duration = round(end / shown[-1].time_base) - shown[-1].pts
+    coded[-1].dts, coded[-1].duration = coded[-1].pts, round(end / coded[-1].time_base) - coded[-1].pts
+
+
+def test_the_finished_file_passes_and_says_what_was_checked(done: tuple[Path, Path, Job]) -> None:
+    source, output, job = done
+    lines = verify(str(source), str(output), job)
+    assert lines[0] == "20 frames, every pts"
+    assert [line.split(":")[0] for line in lines[2:]] == ["audio track 1, aac (deu)", "audio track 2, ac3 (fra)"]
+
+
+def test_written_again_without_change_it_still_passes(done: tuple[Path, Path, Job], tmp_path: Path) -> None:
+    source, output, job = done
+    verify(str(source), str(remuxed(output, tmp_path / output.name)), job)
+
+
+def without(stream: int, number: int) -> Change:
+    return lambda s, n, packet: None if (s, n) == (stream, number) else packet
+
+
+def later(stream: int, number: int, ticks: int) -> Change:
+    def change(s: int, n: int, packet: Any) -> Any:
+        if (s, n) == (stream, number):
+            packet.pts += ticks
+        return packet
+
+    return change
+
+
+def altered(stream: int, number: int) -> Change:
+    def change(s: int, n: int, packet: Any) -> Any:
+        if (s, n) != (stream, number):
+            return packet
+        data = bytearray(packet)
+        data[-3] ^= 1
+        new = av.Packet(bytes(data))
+        new.pts, new.dts, new.duration, new.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+        return new
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (without(0, 7), r"picture track: 19 instead of 20"),
+        (without(0, 19), r"picture track: 19 instead of 20"),
+        (later(0, 7, 1), r"picture track: number \d+ is .* ms off"),
+        (without(1, 5), r"audio track 1, aac \(deu\): \d+ packets instead of \d+"),
+        (without(2, 0), r"audio track 2, ac3 \(fra\): \d+ packets instead of \d+"),
+        (altered(1, 5), r"audio track 1, aac \(deu\): packets differ in content"),
+        (altered(2, 9), r"audio track 2, ac3 \(fra\): packets differ in content"),
+    ],
+    ids=["frame", "last frame", "pts", "sound", "first sound", "content", "content2"],
+)
+def test_what_is_lost_or_moved_is_named(
+    done: tuple[Path, Path, Job], tmp_path: Path, change: Change, reason: str
+) -> None:
+    source, output, job = done
+    if "ms off" in reason and output.suffix != ".mp4":
+        pytest.skip("elsewhere a tick more may be the rounding")
+    with pytest.raises(VerificationError, match=reason) as caught:
+        verify(str(source), str(remuxed(output, tmp_path / output.name, change)), job)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seconds", [Fraction(-1, 100), Fraction(1, 100)])
+def test_sound_out_of_step_is_named(done: tuple[Path, Path, Job], tmp_path: Path, seconds: Fraction) -> None:
+    source, output, job = done
+
+    def change(stream: int, number: int, packet: Any) -> Any:
+        if stream == 1:
+            packet.pts += round(seconds / packet.time_base)
+            packet.dts += round(seconds / packet.time_base)
+        return packet
+
+    with pytest.raises(VerificationError, match=r"audio track 1, aac \(deu\): up to .*10\.\d+ ms out of time"):
+        verify(str(source), str(remuxed(output, tmp_path / output.name, change)), job)
+
+
+def test_a_lost_language_is_named(done: tuple[Path, Path, Job], tmp_path: Path) -> None:
+    source, output, job = done
+    wrong = remuxed(output, tmp_path / output.name, languages={1: "und", 2: "ita"})
+    with pytest.raises(
+        VerificationError, match=r"track 1, aac \(deu\): language is .*track 2, ac3 \(fra\): language is ita"
+    ):
+        verify(str(source), str(wrong), job)
+
+
+def test_a_lost_track_is_named(done: tuple[Path, Path, Job], tmp_path: Path) -> None:
+    source, output, job = done
+    more = replace(job, tracks=(*job.tracks, replace(job.tracks[1])))
+    with pytest.raises(VerificationError, match="3 tracks instead of 4"):
+        verify(str(source), str(output), more)
+
+
+def of(job: Job, **changes: Any) -> Job:
+    """The job with other facts of its source's track."""
+    return replace(job, source=replace(job.source, facts=replace(job.source.facts, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (lambda job: of(job, colour=Colour(range=2, primaries=9, transfer=16, matrix=9)), "range is 1 instead of 2"),
+        (
+            lambda job: of(job, colour=Colour(range=1, primaries=1, transfer=16, matrix=9)),
+            "primaries is 9 instead of 1",
+        ),
+        (lambda job: of(job, colour=Colour(range=1, primaries=9, transfer=1, matrix=9)), "transfer is 16 instead of 1"),
+        (lambda job: of(job, colour=Colour(range=1, primaries=9, transfer=16)), "matrix is 9 instead of 2"),
+        (lambda job: replace(job, encoder=replace(job.encoder, aspect=Fraction(1))), "aspect is 8/9 instead of 1"),
+        (lambda job: replace(job, encoder=replace(job.encoder, width=98)), r"size is \(96, 64\) instead of \(98, 64\)"),
+        (
+            lambda job: replace(job, encoder=replace(job.encoder, pix_fmt="yuv422p")),
+            "pixel format is yuv420p instead of",
+        ),
+    ],
+)
+def test_wrong_tags_are_named(done: tuple[Path, Path, Job], wrong: Callable[[Job], Job], reason: str) -> None:
+    source, output, job = done
+    with pytest.raises(VerificationError, match=reason):
+        verify(str(source), str(output), wrong(job))
+
+
+def test_a_wrong_rotation_is_named(done: tuple[Path, Path, Job]) -> None:
+    source, output, job = done
+    wrong = of(job, display_matrix=(-65536, 0, 0, 0, -65536, 0, 0, 0, 1 << 30))
+    if output.suffix == ".ts":
+        verify(str(source), str(output), wrong)  # has no place for it, and that was said
+        return
+    with pytest.raises(VerificationError, match="rotation is"):
+        verify(str(source), str(output), wrong)
+
+
+def test_everything_wrong_is_in_one_line(done: tuple[Path, Path, Job], tmp_path: Path) -> None:
+    source, output, job = done
+    wrong = replace(of(job, colour=Colour()), tracks=job.tracks[:1])
+    with pytest.raises(VerificationError) as caught:
+        verify(str(source), str(remuxed(output, tmp_path / output.name, without(0, 3))), wrong)
+    assert all(word in str(caught.value) for word in ("picture track", "primaries", "transfer", "matrix", "3 tracks"))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{job.output} was not written")
+
+
+def test_the_end_of_the_picture_is_checked(done: tuple[Path, Path, Job]) -> None:
+    source, output, job = done
+    end = job.source.last_end
+    assert end is not None
+    wrong = replace(job, source=replace(job.source, last_end=end + round(Fraction(1, 5) / job.source.time_base)))
+    if output.suffix != ".mp4":
+        verify(str(source), str(output), wrong)  # other containers don't say when a track ends
+        return
+    with pytest.raises(VerificationError, match=r"the picture ends at \S+ s instead of"):
+        verify(str(source), str(output), wrong)
+
+
+def test_a_file_that_cannot_be_decoded(done: tuple[Path, Path, Job], tmp_path: Path) -> None:
+    source, output, job = done
+
+    def blank(stream: int, number: int, packet: Any) -> Any:
+        if stream:
+            return packet
+        new = av.Packet(bytes(len(bytes(packet))))
+        new.pts, new.dts, new.duration, new.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+        return new
+
+    if output.suffix == ".ts":
+        pytest.skip("the muxer itself refuses such packets")
+    with pytest.raises(VerificationError, match="no frame can be decoded"):
+        verify(str(source), str(remuxed(output, tmp_path / output.name, blank)), job)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_source_is_measured_by_its_decoder(tmp_path: Path, repeat: dict[int, Path], seed: int) -> None:
+    whole = Clip(pts=range(40), gop=8, bframes=2).write(tmp_path / "whole.mp4")
+    source, output = damaged(whole, tmp_path / "in.mp4", flips=30, seed=seed, keep=1500), tmp_path / "out.mkv"
+    settings = RunSettings.of(input=str(source), output=str(output), model=repeat[2])
+    job = probe(settings)
+    report = run(job, settings)
+    assert report.damaged_packets
+    assert len(expected_times(job, str(source), decode=True)) == report.frames_written
+    with pytest.raises(VerificationError, match="picture track"):
+        verify(str(source), str(remuxed(output, tmp_path / "less.mkv", without(0, 3))), job)
+
+
+def test_facts_that_nobody_states_are_no_mistake(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    source, output = Clip(pts=range(3)).write(tmp_path / "in.mp4"), tmp_path / "out.webm"
+    settings = RunSettings.of(input=str(source), output=str(output), model=repeat[2])
+    job = probe(settings)
+    assert job.source.facts == TrackFacts(colour=job.source.facts.colour)
+    run(job, settings)
+    verify(str(source), str(output), job)
