@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from vsr.errors import OutputError, UsageError, VsrError
-from vsr.report import Report
+from vsr.errors import Interrupted, OutputError, UsageError, VsrError
 from vsr.settings import RunSettings
 from vsr.stills import STILLS
 from vsr.tracks import CONTAINERS
@@ -18,10 +17,19 @@ VIDEOS = frozenset(
 FALLBACK = ".mkv"  # for containers that are read but not written; it holds nearly every track
 
 
-def run_folder(settings: RunSettings, one: Callable[[RunSettings], Report], say: Callable[[str], None]) -> int:
+def run_folder(
+    settings: RunSettings,
+    one: Callable[[RunSettings], int],
+    say: Callable[[str], None],
+    complain: Callable[[str], None],
+) -> int:
     """Upscales every video and picture directly inside a folder.
 
     A file whose output exists is skipped unless `settings.overwrite`; one that fails doesn't stop the rest.
+
+    Args:
+        one: upscales a file; returns its exit code, 0 or 5.
+        say, complain: take a line for the user, how it goes and what failed.
 
     Returns:
         0 when all are done; otherwise the exit code of the first that failed, or 5 when some input was damaged.
@@ -45,10 +53,12 @@ def run_folder(settings: RunSettings, one: Callable[[RunSettings], Report], say:
             continue
         say(f"[{number}/{len(files)}] {path.name} -> {output}")
         try:
-            codes.append(one(replace(settings, input=str(path), output=str(output))).exit_code)
+            codes.append(one(replace(settings, input=str(path), output=str(output))))
             done += 1
+        except Interrupted:
+            raise
         except VsrError as error:
-            say(f"failed: {error}")
+            complain(f"failed: {error}")
             codes.append(error.exit_code)
     failed = [code for code in codes if code not in (0, 5)]
     say(f"{done} done, {skipped} there already, {len(failed)} failed")

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from vsr.colour import tag_frame
 from vsr.convert import copy_out
 from vsr.encode import packets as encoded
-from vsr.errors import OutputError
+from vsr.errors import OutputError, UsageError
 from vsr.frame import Frame
 from vsr.mux import global_header
 from vsr.pipeline import decoded, upscaling
@@ -42,7 +42,9 @@ def write(settings: RunSettings, at: float) -> None:
     job = probe(replace(settings, sink="null", start=at, duration=None))
     stage, report = UpscaleStage(replace(settings.engine, scale=job.network.scale)), Report()
     with decoded(job, report) as frames:
-        frame = next(frames)
+        frame = next(frames, None)
+        if frame is None:
+            raise UsageError(f"--preview {at:g} is past the end of {settings.input}")
         before = bgr(frame, job.upscaled)
         for result in stage.frames([frame]):
             after = bgr(result, job.upscaled)
@@ -81,7 +83,7 @@ def estimate(settings: RunSettings) -> dict[str, Any]:
             size = sum(packet.size for packet in encoded(job, few, report, global_header=global_header(job)))
             stamps.append(time.perf_counter())
     fps = (len(stamps) - 1) / (stamps[-1] - stamps[0]) if len(stamps) > 1 else None
-    count, timed = job.source.frames, min(TIMED_FRAMES, len(stamps))
+    count, timed = job.source.frames, len(stamps) - (job.encoder is not None)  # the last stamp is the encoder's end
     known = count is not None and fps is not None
     return {
         "job": json.loads(job.to_json()),

@@ -73,6 +73,8 @@ def _read(path: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
     picture = cv2.imread(path, cv2.IMREAD_UNCHANGED)
     if picture is None:
         raise InputError(f"{path}: can't be read as a picture")
+    if picture.dtype.name not in ("uint8", "uint16"):
+        raise InputError(f"{path}: samples are {picture.dtype}; 8 or 16 bits, whole numbers, are taken")
     if picture.ndim == 3 and picture.shape[2] == 4:
         return picture[..., :3].copy(), picture[..., 3].copy()
     upright = cv2.imread(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vsr import __version__
-from vsr.errors import Interrupted, UsageError, VsrError
+from vsr.errors import Interrupted, OutputError, UsageError, VsrError
 from vsr.settings import BACKENDS, PRECISIONS, SCALES, SINKS, EncodeSettings, EngineSettings, RunSettings
 
 if TYPE_CHECKING:
@@ -95,7 +97,11 @@ def _fail(args: argparse.Namespace, line: str, code: int, error: BaseException) 
         import traceback
 
         traceback.print_exception(error)
-    print(f"vsr-run: {line}", file=sys.stderr)
+    _complain(line)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # Python would complain once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
 
@@ -133,6 +139,8 @@ def _settings(args: argparse.Namespace) -> RunSettings:
 def _dispatch(args: argparse.Namespace, settings: RunSettings) -> int:
     from vsr import batch, preview
 
+    if args.report and not args.report.parent.is_dir():
+        raise OutputError(f"{args.report.parent}: no such folder for the report")
     if args.preview is not None:
         preview.write(settings, args.preview)
         _say(args, f"{settings.output}: before | after at {args.preview:g} s")
@@ -140,9 +148,24 @@ def _dispatch(args: argparse.Namespace, settings: RunSettings) -> int:
     if args.dry_run:
         print(json.dumps(preview.estimate(settings), indent=2))
         return 0
-    if Path(settings.input).is_dir():
-        return batch.run_folder(settings, lambda one: _one(args, one), lambda line: _say(args, line))
-    return _one(args, settings).exit_code
+    reports: list[Report] = []
+
+    def one(settings: RunSettings) -> int:
+        reports.append(_one(args, settings))
+        return reports[-1].exit_code
+
+    folder = Path(settings.input).is_dir()
+    code = batch.run_folder(settings, one, lambda line: _say(args, line), _complain) if folder else one(settings)
+    if args.report:
+        _write_report(args.report, [report.to_dict() for report in reports] if folder else reports[0].to_dict())
+    return code
+
+
+def _write_report(path: Path, content: Any) -> None:
+    try:
+        path.write_text(json.dumps(content, indent=2) + "\n")
+    except OSError as error:
+        raise OutputError(f"{path}: the report can't be written ({error.strerror}); the output is there") from error
 
 
 def _one(args: argparse.Namespace, settings: RunSettings) -> Report:
@@ -152,11 +175,13 @@ def _one(args: argparse.Namespace, settings: RunSettings) -> Report:
     from vsr.pipeline import run
     from vsr.probe import probe
 
+    said: tuple[str, ...] = ()
     if stills.is_still(settings.input):
         report = stills.run(settings)
     else:
         job = probe(settings)
-        for note in job.notes:
+        said = job.notes
+        for note in said:
             _say(args, note)
         pipe = sys.stderr if job.sink == "y4m" else sys.stdout
         progress: Any = silent()
@@ -166,8 +191,9 @@ def _one(args: argparse.Namespace, settings: RunSettings) -> Report:
             progress = Bar(job)
         with progress:
             report = run(job, settings, progress)
-    if args.report:
-        args.report.write_text(json.dumps(report.to_dict(), indent=2) + "\n")
+    for note in report.notes:
+        if note not in said:
+            _say(args, note)
     if not args.json:
         _summary(args, report)
     return report
@@ -187,6 +213,10 @@ def _summary(args: argparse.Namespace, report: Report) -> None:
         _say(args, f"{report.output}: verified ({'; '.join(report.verified)})")
 
 
+def _complain(line: str) -> None:
+    print(f"vsr-run: {line}", file=sys.stderr)
+
+
 def _say(args: argparse.Namespace, line: str) -> None:
     if not args.quiet:
         print(line, file=sys.stderr)
@@ -204,6 +234,8 @@ def _seconds(text: str) -> float:
         seconds = 0.0
         for part in text.split(":"):
             seconds = seconds * 60 + float(part)
+        if not math.isfinite(seconds):
+            raise ValueError
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no time: seconds, MM:SS or HH:MM:SS") from None
     return seconds
@@ -213,7 +245,7 @@ def _bytes(text: str) -> int:
     number, unit = (text[:-1], UNITS[text[-1].lower()]) if text[-1:].lower() in UNITS else (text, 1)
     try:
         return int(float(number) * unit)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is no size: bytes, or with K, M or G") from None
 
 
