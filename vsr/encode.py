@@ -36,6 +36,7 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "ffv1": {"level": "3", "slicecrc": "1"},
 }
 PRESET_OPTION = {"libvpx-vp9": "cpu-used"}
+SMALLEST = {"libx265": 64}  # narrower pictures corrupt its memory
 ANY_SIZE = frozenset({"libvpx-vp9", "ffv1"})  # the others ask for even sizes where chroma is subsampled
 
 
@@ -107,7 +108,6 @@ def configure(context: VideoCodecContext, job: Job, *, global_header: bool, thre
     context.sample_aspect_ratio = encoder.aspect
     context.thread_count = threads
     context.options = dict(encoder.options) | _location(job)
-    context.flags |= int(Flags.frame_duration) | int(Flags.closed_gop)
     if global_header:
         context.flags |= int(Flags.global_header)
     write_tags(context, job.source.facts.colour)
@@ -146,6 +146,7 @@ def open_encoder(job: Job, *, global_header: bool) -> VideoCodecContext:
     """A fresh encoder. Raises UsageError when it refuses its options."""
     encoder = job.encoder
     assert encoder is not None
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 says otherwise how it is set up, 20 lines to standard error
     context = av.CodecContext.create(encoder.codec, "w")
     configure(context, job, global_header=global_header, threads=encoder.threads)  # type: ignore[arg-type]
     try:
@@ -196,23 +197,28 @@ def encode_chunk(
 ) -> Iterator[Packet[Any]]:
     """Packets of one chunk; each frame is released as soon as the encoder has it."""
     origin = round(job.source.origin / job.source.time_base)
+    durations: dict[int, int] = {}  # by pts; not every encoder hands them on
     for frame in frames:
         with report.stage("encode"):
             picture = _picture(frame, job)
-            picture.pts, picture.time_base, picture.duration = frame.pts - origin, frame.time_base, frame.duration
-            times.fed(frame.pts - origin, frame.duration)
+            picture.pts, picture.time_base = frame.pts - origin, frame.time_base
+            durations[picture.pts] = frame.duration
+            times.fed(picture.pts, frame.duration)
             report.media_seconds += float(frame.duration * frame.time_base)
             frame.release()
             coded = context.encode(picture)
-        yield from _stamped(coded, job, times)
+        yield from _stamped(coded, job, times, durations)
     with report.stage("encode"):
         coded = context.encode(None)
-    yield from _stamped(coded, job, times)
+    yield from _stamped(coded, job, times, durations)
 
 
-def _stamped(coded: list[Packet[Any]], job: Job, times: DecodeTimes) -> Iterator[Packet[Any]]:
+def _stamped(
+    coded: list[Packet[Any]], job: Job, times: DecodeTimes, durations: dict[int, int]
+) -> Iterator[Packet[Any]]:
     for packet in coded:
         pts = packet.pts or 0
+        packet.duration = durations.pop(pts)
         packet.dts = times.next(pts, pts if packet.dts is None else packet.dts)
         packet.time_base = job.source.time_base
         yield packet

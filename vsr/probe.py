@@ -18,6 +18,7 @@ from vsr.convert import has_alpha, planar_format
 from vsr.decode import pictures
 from vsr.demux import open_input, packets, video_stream
 from vsr.encode import (
+    SMALLEST,
     choose_encoder,
     encoder_threads,
     even,
@@ -292,6 +293,8 @@ def _encoder(settings: RunSettings, source: Source, scale: int, notes: list[str]
     if square and settings.size is None:
         wanted = (max(1, round(wanted[0] * aspect)), wanted[1])
     size = even(wanted, codec, pix_fmt)
+    if min(size) < SMALLEST.get(codec, 1):
+        raise OutputError(f"{codec} needs at least {SMALLEST[codec]} samples a side, not {size[0]}x{size[1]}")
     if square:
         notes.append(f"{codec} in {muxer} has only square pixels: {size[0]}x{size[1]} (input {aspect} wide)")
         aspect = Fraction(1)

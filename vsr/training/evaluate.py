@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino
 from numpy.typing import NDArray
 
+from vsr.backends import import_openvino
 from vsr.errors import UsageError
 from vsr.metrics import imresize, modcrop, psnr, ssim, to_uint8
 from vsr.training.data import Plane, is_held_out, pictures, read_luma
@@ -95,7 +95,7 @@ def bicubic(scale: int) -> Upscaler:
 def upscaler(model: onnx.ModelProto) -> Upscaler:
     """A shipped luma model on the CPU; int8 graphs run in int8, everything else in float32."""
     peak = float(next(prop.value for prop in model.metadata_props if prop.key == "vsr.peak"))
-    core = openvino.Core()
+    core = import_openvino().Core()
     loaded = core.read_model(model.SerializeToString())
     compiled = core.compile_model(loaded, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
