@@ -266,8 +266,8 @@ def tracks(path: Path | str) -> list[Track]:
         for packet in source.demux(chosen):
             if packet.size:
                 track, base = found[packet.stream.index], packet.time_base
-                track.times.append((packet.pts if packet.pts is not None else packet.dts) * base)
-                track.decode_times.append((packet.dts if packet.dts is not None else packet.pts) * base)
+                track.times.append((packet.pts if packet.pts is not None else packet.dts or 0) * base)
+                track.decode_times.append((packet.dts if packet.dts is not None else packet.pts or 0) * base)
                 track.durations.append((packet.duration or 0) * base)
                 track.payloads.append(bytes(packet))
                 track.keys.append(packet.is_keyframe)

@@ -50,7 +50,7 @@ def choose_encoder(
 
     Raises:
         OutputError: nothing here stores such samples.
-        UsageError: an unknown encoder, or one that can't store `--pix-fmt`.
+        UsageError: an unknown encoder, one that can't store `--pix-fmt`, or an option it doesn't have.
     """
     candidates = (settings.codec,) if settings.codec else container.encoders
     for codec in candidates:
@@ -58,7 +58,9 @@ def choose_encoder(
             raise UsageError(f"no encoder named {codec} here (this container's: {', '.join(container.encoders)})")
         pix_fmt = settings.pix_fmt or _exact_or_deeper(format, codec)
         if pix_fmt in _pix_fmts(codec):
-            return codec, pix_fmt, _options(codec, settings)
+            options = _options(codec, settings)
+            _check_names(codec, options)
+            return codec, pix_fmt, options
     wanted = settings.pix_fmt or format.pix_fmt
     if settings.codec or settings.pix_fmt:
         known = ", ".join(sorted(_pix_fmts(candidates[0]))) or "nothing planar"
@@ -83,6 +85,14 @@ def _options(codec: str, settings: EncodeSettings) -> dict[str, str]:
     if settings.crf is not None:
         options["crf"] = f"{settings.crf:g}"
     return options | dict(settings.options)
+
+
+def _check_names(codec: str, options: Mapping[str, str]) -> None:
+    """Raises UsageError for options the encoder doesn't have: FFmpeg passes over them."""
+    known = av.CodecContext.create(codec, "w").supported_options
+    unknown = options.keys() - {option.name for option in (*known.generic, *known.private)}
+    if unknown:
+        raise UsageError(f"{codec} has no option {', '.join(sorted(unknown))} (see: ffmpeg -h encoder={codec})")
 
 
 def encoder_threads() -> int:
@@ -119,8 +129,8 @@ def _location(job: Job) -> dict[str, str]:
 
 
 def keeps_aspect(codec: str, muxer: str) -> bool:
-    """Whether the sample aspect ratio survives: MP4 and MOV state it; elsewhere the codec's own header must."""
-    return muxer in ("mp4", "mov") or codec not in ("libvpx-vp9", "libsvtav1")
+    """Whether the sample aspect ratio survives: MP4 and MOV state it; elsewhere H.264's and HEVC's own headers do."""
+    return muxer in ("mp4", "mov") or codec.startswith(("libx26", "h264", "hevc"))
 
 
 def stored_location(source: Source, pix_fmt: str) -> ChromaLocation:

@@ -17,7 +17,7 @@ import av.error
 
 from vsr.colour import moved
 from vsr.demux import open_input, packets
-from vsr.encode import configure
+from vsr.encode import configure, open_encoder
 from vsr.errors import OutputError
 from vsr.job import Job
 from vsr.report import Report
@@ -60,7 +60,7 @@ def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> N
         if source is not None:
             copied = _copied(job, source, add_copies(source, target, job.tracks, container), report)
             _describe(job, source, target)
-        target.start_encoding()
+        _start(job, target)
         for packet in heapq.merge(_last_held(_assigned(video, track)), copied, key=_when):
             if packet.stream is track:
                 report.frames_written += 1
@@ -68,6 +68,15 @@ def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> N
                 report.packets_copied += 1
             with report.stage("mux"):
                 target.mux_one(packet)
+
+
+def _start(job: Job, target: OutputContainer) -> None:
+    """Writes the header. Where it can't be, the encoder by itself says whether its options are why."""
+    try:
+        target.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        open_encoder(job, global_header=global_header(job))
+        raise
 
 
 def global_header(job: Job) -> bool:
