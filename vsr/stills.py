@@ -26,6 +26,7 @@ STILLS: dict[str, dict[str, int]] = {
     ".bmp": {},
 }
 NO_ALPHA = frozenset({".jpg", ".jpeg", ".bmp"})
+DEEP = frozenset({".png", ".tif", ".tiff"})  # hold 16 bits; OpenCV would saturate such samples in the others
 
 
 def is_still(path: str) -> bool:
@@ -58,6 +59,9 @@ def run(settings: RunSettings) -> Report:
         elif alpha is not None:
             result = _join(result, upscaler(alpha))
         report.engine = upscaler.label
+    if result.dtype.itemsize > 1 and suffix not in DEEP:
+        report.note(f"stored in 8 bits ({suffix} has no more)")
+        result = ((result.astype("uint32") + 128) // 257).astype("uint8")
     _write(settings.output, result)
     report.frames_written, report.seconds = 1, time.perf_counter() - begin
     report.verified.append(f"{result.shape[1]}x{result.shape[0]}")
@@ -98,7 +102,7 @@ def _write(output: str, picture: npt.NDArray[Any]) -> None:
         if not cv2.imwrite(str(part), picture, options):
             raise OutputError(f"{output}: can't be written")
         again = cv2.imread(str(part), cv2.IMREAD_UNCHANGED)
-        if again is None or again.shape != picture.shape:
+        if again is None or again.shape[:2] != picture.shape[:2]:  # grey WebP comes back in colour
             raise OutputError(f"{output}: what was written can't be read back")
         part.replace(path)
     except cv2.error as error:

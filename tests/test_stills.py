@@ -1,0 +1,150 @@
+"""Pictures: every depth and kind that comes in comes out, at the new size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from vsr import stills
+from vsr.errors import InputError, OutputError, UsageError
+from vsr.report import Report
+from vsr.settings import RunSettings
+
+
+def picture(shape: tuple[int, ...], dtype: Any = np.uint8) -> Any:
+    """Smooth colours from dark to light, another ramp in each channel."""
+    rows, columns = shape[:2]
+    y, x = np.mgrid[:rows, :columns]
+    ramps = [
+        0.1 + 0.8 * (x / columns * (1 - k / 5) + y / rows * k / 5) for k in range(shape[2] if len(shape) == 3 else 1)
+    ]
+    white = 255 if dtype == np.uint8 else 65535
+    result = (np.dstack(ramps) * white).astype(dtype)
+    return result if len(shape) == 3 else result[..., 0]
+
+
+def run(source: Path, target: Path, repeat: dict[int, Path], scale: int = 2, **options: Any) -> Report:
+    more = {"model": repeat[scale], "precision": "float32", "scale": scale} | options
+    return stills.run(RunSettings.of(input=str(source), output=str(target), **more))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".jpg", ".jpeg", ".bmp", ".tiff", ".PNG"])
+@pytest.mark.parametrize("shape", [(33, 47), (33, 47, 3)])
+def test_every_kind_of_file(tmp_path: Path, repeat: dict[int, Path], suffix: str, shape: tuple[int, ...]) -> None:
+    given = picture(shape)
+    source, target = tmp_path / "in.png", tmp_path / f"out{suffix}"
+    cv2.imwrite(str(source), given)
+    report = run(source, target, repeat)
+    got = cv2.imread(str(target), cv2.IMREAD_COLOR if len(shape) == 3 else cv2.IMREAD_GRAYSCALE)
+    assert got is not None
+    assert got.shape[:2] == (66, 94)
+    wanted = given.repeat(2, 0).repeat(2, 1).astype(int)
+    assert abs(got.astype(int) - wanted).mean() < 3
+    assert (report.frames_written, report.verified) == (1, ["94x66"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in.png", target.name])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(9, 7), (9, 7, 3), (9, 7, 4)])
+def test_depth_and_alpha_are_kept(
+    tmp_path: Path, repeat: dict[int, Path], dtype: Any, shape: tuple[int, ...], scale: int
+) -> None:
+    given, source, target = picture(shape, dtype), tmp_path / "in.png", tmp_path / "out.png"
+    cv2.imwrite(str(source), given)
+    run(source, target, repeat, scale)
+    got = cv2.imread(str(target), cv2.IMREAD_UNCHANGED)
+    assert got is not None
+    assert (got.dtype, got.shape) == (given.dtype, (9 * scale, 7 * scale, *shape[2:]))
+    wanted = given.repeat(scale, 0).repeat(scale, 1).astype(int)
+    exact = got if len(shape) == 2 else got[..., 3:]
+    assert np.array_equal(exact, wanted if len(shape) == 2 else wanted[..., 3:])
+    assert abs(got.astype(int) - wanted).mean() < 0.03 * (255 if dtype == np.uint8 else 65535)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".bmp", ".webp"])
+def test_16_bits_where_only_8_fit(tmp_path: Path, repeat: dict[int, Path], suffix: str) -> None:
+    given, source, target = picture((16, 16, 3), np.uint16), tmp_path / "in.png", tmp_path / f"out{suffix}"
+    cv2.imwrite(str(source), given)
+    report = run(source, target, repeat)
+    got = cv2.imread(str(target), cv2.IMREAD_UNCHANGED)
+    assert got is not None
+    wanted = given.repeat(2, 0).repeat(2, 1) / 257
+    assert abs(got[..., :3] - wanted).mean() < 4
+    assert report.notes == [f"stored in 8 bits ({suffix} has no more)"]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".bmp"])
+def test_alpha_where_there_is_no_place(tmp_path: Path, repeat: dict[int, Path], suffix: str) -> None:
+    source, target = tmp_path / "in.png", tmp_path / f"out{suffix}"
+    cv2.imwrite(str(source), picture((8, 8, 4)))
+    report = run(source, target, repeat)
+    assert report.notes == [f"dropped: the alpha channel ({suffix} has none)"]
+
+
+def test_a_photo_is_turned_upright(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    source, target = tmp_path / "in.jpg", tmp_path / "out.png"
+    cv2.imwrite(str(source), picture((16, 32, 3)))
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6: a quarter turn
+    data = source.read_bytes()
+    source.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+    run(source, target, repeat)
+    got = cv2.imread(str(target))
+    assert got is not None
+    assert got.shape == (64, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "options", "kind", "reason"),
+    [
+        ("missing.png", "out.png", {}, InputError, "no such file"),
+        ("text.png", "out.png", {}, InputError, "can't be read as a picture"),
+        ("float.tif", "out.png", {}, InputError, "samples are float32; 8 or 16 bits"),
+        ("in.png", "out.mp4", {}, UsageError, "a picture goes to a picture"),
+        ("in.png", "out", {}, UsageError, "a picture goes to a picture"),
+        ("in.png", "in.png", {"overwrite": True}, OutputError, "is the input itself"),
+        ("in.png", "there.png", {}, OutputError, "exists already"),
+        ("in.png", "none/out.png", {}, OutputError, "no such folder"),
+        ("in.png", "/proc/out.png", {}, OutputError, "can't"),
+        ("in.png", "out.png", {"height": 50}, UsageError, "are for videos"),
+        ("in.png", "out.png", {"start": 1.0}, UsageError, "are for videos"),
+    ],
+)
+def test_what_is_refused(
+    tmp_path: Path,
+    repeat: dict[int, Path],
+    source: str,
+    target: str,
+    options: dict[str, Any],
+    kind: type[Exception],
+    reason: str,
+) -> None:
+    cv2.imwrite(str(tmp_path / "in.png"), picture((8, 8)))
+    cv2.imwrite(str(tmp_path / "there.png"), picture((8, 8)))
+    cv2.imwrite(str(tmp_path / "float.tif"), picture((8, 8)).astype(np.float32))
+    (tmp_path / "text.png").write_bytes(b"words")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(kind, match=reason) as caught:
+        run(tmp_path / source, tmp_path / target, repeat, **options)
+    assert "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_overwrite(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    cv2.imwrite(str(tmp_path / "in.png"), picture((8, 8)))
+    (tmp_path / "out.png").write_bytes(b"old")
+    run(tmp_path / "in.png", tmp_path / "out.png", repeat, overwrite=True)
+    got = cv2.imread(str(tmp_path / "out.png"))
+    assert got is not None
+    assert got.shape[:2] == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "still"), [("a.png", True), ("b.JPG", True), ("c.gif", False), ("-", False), ("d", False)]
+)
+def test_by_its_name(name: str, still: bool) -> None:
+    assert stills.is_still(name) is still
