@@ -51,11 +51,14 @@ def has_alpha(pix_fmt: str) -> bool:
 
 
 def copy_in(frame: VideoFrame, format: PlanarFormat, planes: Planes) -> None:
-    """Copies the frame's samples into `planes`, through swscale when its layout differs from `format`."""
+    """Copies the frame's samples into `planes`, through swscale when its layout differs from `format`.
+
+    swscale runs in one thread: several take longer to start than to convert, and get some samples of small P010 wrong.
+    """
     if is_rgb(frame.format):
-        frame = frame.reformat(format=format.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
+        frame = frame.reformat(format=format.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG", threads=1)
     elif PlanarFormat.of(frame.format.name) != format:
-        frame = frame.reformat(format=format.pix_fmt)
+        frame = frame.reformat(format=format.pix_fmt, threads=1)
     for plane, target in zip(frame.planes, planes, strict=True):
         np.copyto(target, rows(plane, target))
 
