@@ -50,8 +50,8 @@ class Recipe:
         return replace(self, stages=cut(self.stages), quantisation=cut(self.quantisation))
 
 
-def _finish(steps: int) -> Stage:
-    return Stage(steps=steps, rate=1e-4, loss="l2", patch=64, bfloat16=False)
+def _finish(steps: int, batch: int = 16) -> Stage:
+    return Stage(steps=steps, rate=1e-4, loss="l2", batch=batch, patch=64, bfloat16=False)
 
 
 def _quantisation(steps: int) -> tuple[Stage, ...]:
@@ -60,8 +60,16 @@ def _quantisation(steps: int) -> tuple[Stage, ...]:
 
 def _scratch(network: str, *, steps: int, finish: int) -> Recipe:
     first = (Stage(steps=steps, rate=2e-3, warmup=200), _finish(finish))
-    second = (Stage(steps=12_000, rate=1e-3, warmup=200, revive=0.02), _finish(1_000))
-    return Recipe(network=network, scale=2, stages=(*first, *second), quantisation=_quantisation(1_500))
+    return Recipe(network=network, scale=2, stages=(*first, *_again(16)), quantisation=_quantisation(1_500))
+
+
+def _again(batch: int) -> tuple[Stage, ...]:
+    """Dead channels made anew, then a second descent from half the rate."""
+    return (Stage(steps=12_000, rate=1e-3, warmup=200, batch=batch, revive=0.02), _finish(1_000, batch))
+
+
+def _longer(recipe: Recipe, *stages: Stage) -> Recipe:
+    return replace(recipe, stages=(*recipe.stages, *stages))
 
 
 def _transferred(network: str, scale: int, *, steps: int, finish: int) -> Recipe:
@@ -73,7 +81,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         recipe.name: recipe
         for recipe in (
-            _scratch("m4c16", steps=40_000, finish=1_000),
+            _longer(_scratch("m4c16", steps=40_000, finish=1_000), *_again(32)),
             _scratch("m4c8", steps=50_000, finish=2_500),
             _transferred("m4c16", 3, steps=5_000, finish=400),
             _transferred("m4c16", 4, steps=5_000, finish=400),
