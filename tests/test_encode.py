@@ -101,6 +101,15 @@ def test_the_aspect_keeps_the_shape() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "aspect", [Fraction(36848, 25875), Fraction(25875, 36848), Fraction(10**6), Fraction(1, 10**6)]
+)
+def test_terms_of_the_aspect_stay_small(aspect: Fraction) -> None:
+    small = output_aspect(aspect, (10, 10), (10, 10))
+    assert 1 <= min(small.numerator, small.denominator) <= max(small.numerator, small.denominator) <= 4096
+    assert abs(small / aspect - 1) < 0.0001 or max(aspect, 1 / aspect) > 4096
+
+
 def reordered(count: int, depth: int, random: np.random.Generator) -> list[int]:
     """A coding order: the first frame first, then none more than `depth` places after its turn."""
     waiting, order = list(range(1, count)), [0]

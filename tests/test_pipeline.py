@@ -296,6 +296,7 @@ def test_where_no_aspect_is_kept_pixels_become_square(
     report = upscale(Clip(aspect=aspect, size=(48, 64)).write(tmp_path / "in.mp4"), after, codec=codec)
     assert frames(after)[0].size == (width, 128)
     assert any("has only square pixels" in note for note in report.notes)
+    upscale(tmp_path / "in.mp4", after, codec=codec, height=98, overwrite=True)  # no whole width fits: near enough
 
 
 @pytest.mark.parametrize("target", SUFFIXES)
@@ -375,6 +376,29 @@ def test_sound_that_cannot_be_copied_is_refused(tmp_path: Path, upscale: Upscale
     with pytest.raises(OutputError, match=r"sound of codec aac \(track 1\) can't be stored in webm; choose .mkv"):
         upscale(before, tmp_path / "out.webm")
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+@pytest.mark.parametrize("target", EXACT)
+def test_samples_counted_anew_are_in_time(tmp_path: Path, upscale: Upscale, target: str) -> None:
+    """Matroska rounds to milliseconds; MP4 tells PCM's times by counting samples, which undoes the rounding."""
+    clip = Clip(pts=range(70, 84), sounds=[Sound(codec="pcm_s16le", rate=48000, start=Fraction(3))])
+    assert upscale(clip.write(tmp_path / "in.mkv"), tmp_path / f"out{target}").exit_code == 0
+
+
+@pytest.mark.parametrize("target", [".mp4", ".mov", ".mkv"])
+def test_a_part_in_which_a_track_is_silent(tmp_path: Path, upscale: Upscale, target: str) -> None:
+    sounds = [Sound(language="deu", seconds=Fraction(2)), Sound(language="fra", seconds=Fraction(1, 10))]
+    after = tmp_path / f"out{target}"
+    upscale(Clip(pts=range(50), sounds=sounds).write(tmp_path / "in.mkv"), after, start=1.0)
+    languages = [track.language for track in tracks(after) if track.times]
+    assert languages == ["", "ger" if target == ".mov" else "deu"]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_grey_has_no_matrix_to_lose(tmp_path: Path, upscale: Upscale, codec: str) -> None:
+    colour = Colour(range=1, primaries=9, transfer=16, matrix=9)
+    before = Clip(codec="ffv1", pix_fmt="gray", size=(64, 64), colour=colour).write(tmp_path / "in.mkv")
+    assert upscale(before, tmp_path / "out.mp4", codec=codec).exit_code == 0
 
 
 # --- sizes and ranges -----------------------------------------------------------------------------------------------

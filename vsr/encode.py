@@ -37,6 +37,7 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
 }
 PRESET_OPTION = {"libvpx-vp9": "cpu-used"}
 SMALLEST = {"libx265": 64}  # narrower pictures corrupt its memory
+ASPECT_TERM = 4096  # FFmpeg's libx264 rounds to terms no larger
 ANY_SIZE = frozenset({"libvpx-vp9", "ffv1"})  # the others ask for even sizes where chroma is subsampled
 
 
@@ -256,5 +257,7 @@ def _padded(size: tuple[int, int], encoder: Encoder) -> bool:
 
 
 def output_aspect(aspect: Fraction, upscaled: tuple[int, int], size: tuple[int, int]) -> Fraction:
-    """Sample aspect ratio that keeps the picture's shape when `upscaled` is resized to `size`."""
-    return aspect * Fraction(upscaled[0] * size[1], upscaled[1] * size[0])
+    """Sample aspect ratio that keeps the picture's shape when `upscaled` is resized to `size`, in terms x264 keeps."""
+    exact = aspect * Fraction(upscaled[0] * size[1], upscaled[1] * size[0])
+    exact = min(max(exact, Fraction(1, ASPECT_TERM)), Fraction(ASPECT_TERM))
+    return exact.limit_denominator(ASPECT_TERM) if exact < 1 else 1 / (1 / exact).limit_denominator(ASPECT_TERM)

@@ -289,19 +289,18 @@ def _encoder(settings: RunSettings, source: Source, scale: int, notes: list[str]
     )
     wanted = wanted_size(settings, source.width, source.height)
     muxer, aspect = container_for(settings.output).muxer, source.facts.aspect
-    square = aspect != 1 and not keeps_aspect(codec, muxer)
+    square = not keeps_aspect(codec, muxer)
     if square and settings.size is None:
         wanted = (max(1, round(wanted[0] * aspect)), wanted[1])
     size = even(wanted, codec, pix_fmt)
     if min(size) < SMALLEST.get(codec, 1):
         raise OutputError(f"{codec} needs at least {SMALLEST[codec]} samples a side, not {size[0]}x{size[1]}")
-    if square:
+    if square and aspect != 1:
         notes.append(f"{codec} in {muxer} has only square pixels: {size[0]}x{size[1]} (input {aspect} wide)")
-        aspect = Fraction(1)
     elif size != wanted:
         notes.append(f"{codec} takes even sizes only: {size[0]}x{size[1]} with the edge repeated")
-    else:
-        aspect = output_aspect(aspect, (source.width * scale, source.height * scale), size)
+    upscaled = (source.width * scale, source.height * scale)
+    aspect = Fraction(1) if square else output_aspect(aspect, upscaled, size if size == wanted else upscaled)
     location = stored_location(source, pix_fmt)
     if "420" in pix_fmt and not keeps_location(location, codec, muxer):
         notes.append(f"{codec} in {muxer} may lose where chroma samples sit ({location})")
