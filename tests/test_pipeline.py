@@ -653,6 +653,31 @@ def test_damage_is_counted_and_the_rest_is_written(tmp_path: Path, upscale: Upsc
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize("target", [".mp4", ".mkv", ".ts"])
+def test_sound_that_lost_its_header_is_left_out_and_counted(tmp_path: Path, upscale: Upscale, target: str) -> None:
+    whole = Clip(pts=range(25, 50), sounds=[Sound(start=Fraction(1))]).write(tmp_path / "whole.ts")
+    data = bytearray(whole.read_bytes())
+    for number, payload in enumerate(next(t for t in tracks(whole) if t.kind == "audio").payloads[5:30:8]):
+        place = data.find(payload[:24])  # more than the header, less than a transport packet
+        data[place : place + 2] = b"\x12\x34"
+        assert place > 0, number
+    before, after = tmp_path / "in.ts", tmp_path / f"out{target}"
+    before.write_bytes(data)
+    report = upscale(before, after)
+    assert report.exit_code == 5
+    assert report.damaged_packets == sum(line.startswith("sound packet of track 1") for line in report.damage) > 0
+    assert len(frames(after)) == 25
+
+
+def test_frames_lost_without_a_word_are_noted(tmp_path: Path) -> None:
+    before = Clip(pts=range(9)).write(tmp_path / "in.mp4")
+    settings = RunSettings.of(input=str(before), output="", sink="null", network="m4c8")
+    job = probe(settings)
+    more = replace(job, source=replace(job.source, frames=12))
+    assert "12 packets gave 9 frames" in run(more, settings).notes
+    assert not [note for note in run(job, settings).notes if "packets gave" in note]
+
+
 @pytest.mark.parametrize("suffix", [".ts", ".mkv"])
 def test_a_truncated_file_is_written_as_far_as_it_goes(tmp_path: Path, upscale: Upscale, suffix: str) -> None:
     data = Clip(pts=range(40), gop=8, sounds=[Sound()]).write(tmp_path / f"whole{suffix}").read_bytes()

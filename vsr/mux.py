@@ -21,7 +21,7 @@ from vsr.encode import configure, open_encoder
 from vsr.errors import OutputError
 from vsr.job import Job
 from vsr.report import Report
-from vsr.tracks import add_copies, container_for, kept_chapters, stored_language
+from vsr.tracks import add_copies, container_for, is_whole, kept_chapters, stored_language
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -175,6 +175,9 @@ def _copied(job: Job, source: InputContainer, copies: dict[int, Stream], report:
             or trimmed
             and (time * packet.time_base < begin or end is not None and time * packet.time_base >= end)
         ):
+            continue
+        if not is_whole(packet):
+            report.damaged(f"sound packet of track {packet.stream.index} at {float(time * packet.time_base):.3f} s")
             continue
         shift = round(job.source.origin / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts - shift

@@ -80,12 +80,12 @@ def run(
     begin = clock()
     if job.sink:
         with upscaling(job, settings.engine, report) as frames:
-            _into_sink(job, _watched(frames, report, progress), report, sys.stdout.buffer)
+            _into_sink(job, _watched(job, frames, report, progress), report, sys.stdout.buffer)
     else:
         part = part_name(job.output)
         with writing(part, job.output):
             with upscaling(job, settings.engine, report) as frames:
-                watched = _watched(frames, report, progress)
+                watched = _watched(job, frames, report, progress)
                 mux(job, encoded(job, watched, report, global_header=global_header(job)), part, report)
             publish(job, part, report, settings)
     report.seconds = clock() - begin
@@ -165,11 +165,16 @@ def _y4m_header(source: Source) -> y4m.Header:
     )
 
 
-def _watched(frames: Iterable[Frame], report: Report, progress: Progress) -> Iterator[Frame]:
+def _watched(job: Job, frames: Iterable[Frame], report: Report, progress: Progress) -> Iterator[Frame]:
     for frame in frames:
         report.frames_upscaled += 1
         yield frame
         progress(report)
+    if job.source.frames not in (
+        None,
+        report.frames_upscaled,
+    ):  # lost in damage the decoder didn't name, or never coded
+        report.note(f"{job.source.frames} packets gave {report.frames_upscaled} frames")
     if not report.frames_upscaled:
         raise InputError(f"{report.input}: no frame in the part asked for")
 

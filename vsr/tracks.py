@@ -16,11 +16,13 @@ from vsr.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
     from av.stream import AttachmentStream, Stream
 
     from vsr.job import Source
 
 Action = Literal["copy", "drop"]
+ADTS_HEADER = 7  # bytes; 9 with a checksum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +175,20 @@ def add_copies(
         copy.disposition = stream.disposition
         streams[track.index] = copy
     return streams
+
+
+def has_adts(payload: bytes) -> bool:
+    """Whether an AAC packet begins with the header of transport streams: ISO/IEC 13818-7 6.2, sync word and rate."""
+    synced = len(payload) > ADTS_HEADER and int.from_bytes(payload[:2], "big") & 0xFFF6 == 0xFFF0
+    return synced and payload[2] >> 2 & 0xF < 13
+
+
+def is_whole(packet: Packet[Any]) -> bool:
+    """False for AAC of a transport stream that lost its header: no muxer takes such a packet."""
+    context = packet.stream.codec_context
+    if context is None or context.name != "aac" or context.extradata:
+        return True
+    return has_adts(bytes(packet))
 
 
 def kept_chapters(container: InputContainer, source: Source) -> list[Any]:

@@ -20,14 +20,13 @@ from vsr.errors import VerificationError
 from vsr.frame import ChromaLocation
 from vsr.job import Encoder, Job
 from vsr.report import Report
-from vsr.tracks import Track, container_for, kept_chapters, stored_language
+from vsr.tracks import ADTS_HEADER, Track, container_for, has_adts, is_whole, kept_chapters, stored_language
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
 LIMITED = 1  # AVCOL_RANGE; what YUV is when nobody says, and what some codecs can only say by saying nothing
-ADTS_SYNC, ADTS_HEADERS = 0xFFF0, (7, 9)  # ISO/IEC 13818-7 6.2; MP4 stores AAC without this header, TS with it
 
 
 @dataclass
@@ -69,7 +68,7 @@ def _record(container: InputContainer, indexes: Sequence[int]) -> dict[int, Reco
         return found
     for packet in packets(container, [container.streams[index] for index in indexes], Report()):
         time = packet.pts if packet.pts is not None else packet.dts
-        if time is None or packet.is_discard and packet.stream.type == "video":
+        if time is None or not is_whole(packet) or packet.is_discard and packet.stream.type == "video":
             continue
         recording = found[packet.stream.index]
         recording.times.append(time * packet.time_base)
@@ -82,10 +81,10 @@ def _record(container: InputContainer, indexes: Sequence[int]) -> dict[int, Reco
 
 
 def _checksums(payload: bytes) -> frozenset[int]:
-    """Checksum of a payload; for AAC with its transport header also of what follows the header."""
+    """Checksum of a payload; for AAC with its transport header, which MP4 doesn't store, also of what follows it."""
     sums = {zlib.crc32(payload)}
-    if len(payload) > max(ADTS_HEADERS) and int.from_bytes(payload[:2], "big") & 0xFFF6 == ADTS_SYNC:
-        sums |= {zlib.crc32(payload[header:]) for header in ADTS_HEADERS}
+    if has_adts(payload):
+        sums |= {zlib.crc32(payload[header:]) for header in (ADTS_HEADER, ADTS_HEADER + 2)}
     return frozenset(sums)
 
 
@@ -113,6 +112,7 @@ def expected_times(job: Job, source: str, *, decode: bool) -> list[Fraction]:
         coded = packets(container, [stream], Report())
         ticks: list[int]
         if decode or job.source.untimed:
+            stream.thread_type = "AUTO"  # as in the run: how many frames a damaged stream gives depends on it
             timeline = Timeline(base, job.source.rate if job.source.untimed else None, job.source.nominal)
             shown = pictures(stream, coded, Report())
             ticks = [timeline.stamp(picture.pts, picture.dts, picture.duration)[0] for picture in shown]
