@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vsr.errors import Interrupted, OutputError, UsageError, VsrError
 from vsr.settings import RunSettings
-from vsr.stills import STILLS
+from vsr.stills import STILLS, is_still
 from vsr.tracks import CONTAINERS
 
 VIDEOS = frozenset(
@@ -53,7 +53,7 @@ def run_folder(
             continue
         say(f"[{number}/{len(files)}] {path.name} -> {output}")
         try:
-            codes.append(one(replace(settings, input=str(path), output=str(output))))
+            codes.append(one(replace(_fitting(settings, path), input=str(path), output=str(output))))
             done += 1
         except Interrupted:
             raise
@@ -63,6 +63,12 @@ def run_folder(
     failed = [code for code in codes if code not in (0, 5)]
     say(f"{done} done, {skipped} there already, {len(failed)} failed")
     return failed[0] if failed else max(codes, default=0)
+
+
+def _fitting(settings: RunSettings, path: Path) -> RunSettings:
+    """Without what only videos have, for a picture."""
+    still = is_still(str(path))
+    return replace(settings, size=None, height=None, start=0.0, duration=None) if still else settings
 
 
 def _make(source: Path, target: Path) -> None:

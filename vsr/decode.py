@@ -37,10 +37,15 @@ def _decode(stream: VideoStream, packet: Packet[Stream] | None, report: Report) 
         return []
 
 
+SLIP = 16  # frames; farther back is no slip but another clock
+
+
 class Timeline:
     """Gives every picture its pts and duration.
 
-    pts is the decoder's, else its dts, else the previous frame's end; the result rises strictly. Where the container
+    pts is the decoder's, else its dts, else the previous frame's end. The result rises strictly: a frame that repeats
+    the last one's time or falls a little behind it comes one tick later, so that the frames after it keep theirs; one
+    that falls far behind (spliced or reset clocks) follows at the end of the last. Where the container
     keeps no usable timestamps (`rate` given) a frame's number over the rate is the only truth.
 
     Args:
@@ -64,7 +69,8 @@ class Timeline:
             return start, end - start
         given = pts if pts is not None else dts if dts is not None else self._end if self._end is not None else 0
         if self._last is not None and given <= self._last:
-            given = max(self._last + 1, self._end or 0)
+            slipped = self._last - given < SLIP * self._nominal
+            given = self._last + 1 if slipped else max(self._last + 1, self._end or 0)
             self.repaired += 1
         length = duration or self._nominal
         self._last, self._end = given, given + length
@@ -86,32 +92,34 @@ class FrameSource:
 
     def frames(self, pictures: Iterable[VideoFrame]) -> Iterator[Frame]:
         """One frame a picture, in order; the consumer releases each."""
-        for index, picture in enumerate(pictures):
-            format = planar_format(picture.format)
-            with self._report.stage("copy in"):
-                planes, lease = self._pool(format, picture.width, picture.height).take()
-                copy_in(picture, format, planes)
-            pts, duration = self._timeline.stamp(picture.pts, picture.dts, picture.duration)
-            self._report.frames_decoded += 1
-            if picture.is_corrupt:
-                self._report.damaged(f"frame {index} at pts {pts} is damaged; kept as the decoder concealed it")
-            yield Frame(
-                format=format,
-                width=picture.width,
-                height=picture.height,
-                planes=planes,
-                pts=pts,
-                duration=duration,
-                time_base=self._timeline.time_base,
-                index=index,
-                key=bool(picture.key_frame),
-                corrupt=bool(picture.is_corrupt),
-                interlaced=bool(picture.interlaced_frame),
-                facts=self._facts,
-                lease=lease,
-            )
-        if self._timeline.repaired:
-            self._report.note(f"{self._timeline.repaired} frames had missing or falling timestamps: repaired")
+        try:
+            for index, picture in enumerate(pictures):
+                format = planar_format(picture.format)
+                with self._report.stage("copy in"):
+                    planes, lease = self._pool(format, picture.width, picture.height).take()
+                    copy_in(picture, format, planes)
+                pts, duration = self._timeline.stamp(picture.pts, picture.dts, picture.duration)
+                self._report.frames_decoded += 1
+                if picture.is_corrupt:
+                    self._report.damaged(f"frame {index} at pts {pts} is damaged; kept as the decoder concealed it")
+                yield Frame(
+                    format=format,
+                    width=picture.width,
+                    height=picture.height,
+                    planes=planes,
+                    pts=pts,
+                    duration=duration,
+                    time_base=self._timeline.time_base,
+                    index=index,
+                    key=bool(picture.key_frame),
+                    corrupt=bool(picture.is_corrupt),
+                    interlaced=bool(picture.interlaced_frame),
+                    facts=self._facts,
+                    lease=lease,
+                )
+        finally:
+            if self._timeline.repaired:
+                self._report.note(f"{self._timeline.repaired} frames had missing or falling timestamps: repaired")
 
     def close(self) -> None:
         """Frees the buffers; RuntimeError when a frame was never released."""

@@ -114,6 +114,7 @@ def configure(context: VideoCodecContext, job: Job, *, global_header: bool, thre
     """Puts all that the job says about the encoder on a context that isn't open yet."""
     encoder = job.encoder
     assert encoder is not None
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 says otherwise how it is set up, 20 lines to standard error
     context.width, context.height, context.pix_fmt = encoder.width, encoder.height, encoder.pix_fmt
     context.time_base, context.framerate = job.source.time_base, job.source.rate
     context.sample_aspect_ratio = encoder.aspect
@@ -157,7 +158,6 @@ def open_encoder(job: Job, *, global_header: bool) -> VideoCodecContext:
     """A fresh encoder. Raises UsageError when it refuses its options."""
     encoder = job.encoder
     assert encoder is not None
-    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 says otherwise how it is set up, 20 lines to standard error
     context = av.CodecContext.create(encoder.codec, "w")
     configure(context, job, global_header=global_header, threads=encoder.threads)  # type: ignore[arg-type]
     try:

@@ -36,6 +36,7 @@ class Source:
         start, end: range of the job in ticks, end exclusive; None: to the end.
         trimmed: the user chose the range, so other tracks are cut to it too.
         origin: seconds taken off the times of all tracks alike.
+        alpha: the input has a channel of opacity, which isn't upscaled.
         last_end: where the job's last frame ends, in ticks, if known.
     """
 
@@ -59,6 +60,7 @@ class Source:
     trimmed: bool
     origin: Fraction
     last_end: int | None
+    alpha: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

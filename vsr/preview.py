@@ -32,12 +32,12 @@ def write(settings: RunSettings, at: float) -> None:
     """Writes a PNG: left bicubic, right the network, of the frame shown at `at` seconds.
 
     Raises:
-        OutputError: the output isn't a .png or can't be written; and whatever `probe` raises.
+        UsageError: the output isn't a .png. OutputError: it can't be written. And whatever `probe` raises.
     """
     import cv2
 
     if Path(settings.output).suffix.lower() != ".png":
-        raise OutputError(f"{settings.output}: --preview writes a PNG; name one")
+        raise UsageError(f"{settings.output}: --preview writes a PNG; name one")
     check_output(settings.input, settings.output, overwrite=settings.overwrite)
     job = probe(replace(settings, sink="null", start=at, duration=None))
     stage, report = UpscaleStage(replace(settings.engine, scale=job.network.scale)), Report()

@@ -173,6 +173,7 @@ def _source(
         trimmed=trimmed,
         origin=_origin(container, 0 if scanned.untimed else chosen[0], base, fate, start if trimmed else None),
         last_end=_last_end(scanned, end),
+        alpha=has_alpha(first.format.name) or stream.metadata.get("alpha_mode") == "1",  # VP8 and VP9 keep it apart
     )
 
 
@@ -236,7 +237,7 @@ def _job(settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks:
     encoder = None if sink else _encoder(settings, source, scale, notes)
     if source.untimed and source.path != "-":
         notes.append(f"no usable timestamps in the input: frames are set at {float(source.rate):g} a second")
-    if has_alpha(source.pix_fmt):
+    if source.alpha:
         notes.append("dropped: the alpha channel")
     if sink == "" and not container_for(settings.output).rotation and source.facts.display_matrix:
         notes.append(f"dropped: the rotation tag ({container_for(settings.output).muxer} has no place for it)")

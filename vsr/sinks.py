@@ -39,12 +39,13 @@ def raw(job: Job, frames: Iterable[Frame], stream: BinaryIO, report: Report) -> 
         OutputError: the reader of the pipe went away.
     """
     writer = y4m.Writer(stream, job.source.rate)
-    nominal = job.source.nominal
+    nominal, last = job.source.nominal, None
     try:
         for frame in frames:
             _count(frame, report)
-            if abs(frame.duration - nominal) > 1:
+            if last is not None and abs(frame.pts - last - nominal) > 1:
                 report.note("y4m has one frame rate; this video's varies, so its timing is lost in the pipe")
+            last = frame.pts
             writer.write(frame)
             frame.release()
         stream.flush()

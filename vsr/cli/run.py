@@ -31,9 +31,16 @@ exit codes: 0 written and verified, 2 usage, 3 input, 4 output, 5 written but th
 7 verification failed, 130 and 143 interrupted"""
 
 
+class OneLine(argparse.ArgumentParser):
+    """A parser whose errors are one line, without the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line; `--help` needs nothing but this."""
-    p = argparse.ArgumentParser(
+    p = OneLine(
         prog="vsr-run", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     p.add_argument("input", help='video, picture or folder; "-" reads y4m from standard input')
@@ -111,7 +118,7 @@ def _terminated(signum: int, _frame: object) -> NoReturn:
 
 def _settings(args: argparse.Namespace) -> RunSettings:
     if args.output is None and not (args.sink or args.dry_run):
-        raise UsageError("name an output file (or --sink null|md5, --dry-run)")
+        raise UsageError("name an output (or --sink null|md5, --dry-run)")
     return RunSettings(
         input=args.input,
         output=args.output or "",
@@ -200,11 +207,15 @@ def _one(args: argparse.Namespace, settings: RunSettings) -> Report:
 
 
 def _summary(args: argparse.Namespace, report: Report) -> None:
-    speed = report.media_seconds / report.seconds if report.seconds else 0.0
-    _say(args, f"{report.frames_written} frames at {report.fps:.1f} fps ({speed:.2f}x), {report.engine}")
-    if not args.quiet:
+    if report.stages:
+        speed = report.media_seconds / report.seconds if report.seconds else 0.0
         spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.stages.items())
+        _say(args, f"{report.frames_written} frames at {report.fps:.1f} fps ({speed:.2f}x), {report.engine}")
         _say(args, f"seconds per stage (they overlap): {spent}; {report.seconds:.1f} in all")
+    else:
+        _say(args, f"{report.seconds:.1f} s, {report.engine}")
+    if report.damaged_packets:
+        _complain(f"{report.input}: damaged in {report.damaged_packets} places; the rest was kept")
     for line in report.damage:
         _say(args, f"damaged: {line}")
     if report.digest:
