@@ -53,9 +53,12 @@ def test_a_larger_picture_turns_alike_and_shifts_farther() -> None:
     assert moved(QUARTER, Fraction(2), Fraction(3)) == (*QUARTER[:6], 64 << 16, 0, 1 << 30)
     assert moved((*UPRIGHT[:6], 3, 5, 1 << 30), Fraction(3, 2), Fraction(2)) == (*UPRIGHT[:6], 4, 10, 1 << 30)
     assert moved(None, Fraction(2), Fraction(2)) is None
+    far = (*UPRIGHT[:6], 2**31 - 1, -(2**31), 1 << 30)
+    assert moved(far, Fraction(4), Fraction(4)) == far
 
 
 def test_turn_is_blind_to_the_shift() -> None:
     assert turn(QUARTER) == turn(moved(QUARTER, Fraction(7), Fraction(7)))
     assert turn(QUARTER) != turn(UPRIGHT)
     assert turn(None) is None
+    assert turn((*UPRIGHT[:6], 5, 5, 1 << 30)) is None

@@ -664,9 +664,12 @@ def test_sound_that_lost_its_header_is_left_out_and_counted(tmp_path: Path, upsc
     before, after = tmp_path / "in.ts", tmp_path / f"out{target}"
     before.write_bytes(data)
     report = upscale(before, after)
-    assert report.exit_code == 5
-    assert report.damaged_packets == sum(line.startswith("sound packet of track 1") for line in report.damage) > 0
     assert len(frames(after)) == 25
+    if target == ".ts":  # takes anything
+        assert report.exit_code == 0
+        return
+    assert report.exit_code == 5
+    assert report.damaged_packets == sum(line.startswith("audio packet at ") for line in report.damage) > 0
 
 
 def test_frames_lost_without_a_word_are_noted(tmp_path: Path) -> None:

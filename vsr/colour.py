@@ -58,12 +58,18 @@ def moved(matrix: tuple[int, ...] | None, across: Fraction, down: Fraction) -> t
     """The display matrix for a picture resized by these factors: turned alike, its shift in pixels resized."""
     if matrix is None:
         return None
-    return (*matrix[:6], round(matrix[6] * across), round(matrix[7] * down), matrix[8])
+    return (*matrix[:6], _fitting(matrix[6] * across), _fitting(matrix[7] * down), matrix[8])
+
+
+def _fitting(value: Fraction) -> int:
+    """The nearest number of 32 bits."""
+    return max(-(1 << 31), min(round(value), (1 << 31) - 1))
 
 
 def turn(matrix: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """The part of a display matrix that turns and mirrors; the shift isn't kept by every container."""
-    return None if matrix is None else (*matrix[0:2], *matrix[3:5])
+    """The part of a display matrix that turns and mirrors, None for upright; not every container keeps the shift."""
+    part = None if matrix is None else (*matrix[0:2], *matrix[3:5])
+    return None if part == (*UPRIGHT[0:2], *UPRIGHT[3:5]) else part
 
 
 def write_tags(context: VideoCodecContext, colour: Colour) -> None:

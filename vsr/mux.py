@@ -20,8 +20,8 @@ from vsr.demux import open_input, packets
 from vsr.encode import configure, open_encoder
 from vsr.errors import OutputError
 from vsr.job import Job
-from vsr.report import Report
-from vsr.tracks import add_copies, container_for, is_whole, kept_chapters, stored_language
+from vsr.report import LeftOut, Report
+from vsr.tracks import add_copies, container_for, kept_chapters, stored_language
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -43,14 +43,17 @@ def part_name(output: str) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
-def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> None:
+def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> set[LeftOut]:
     """Writes the upscaled track and the copied ones to `path`.
 
     Other tracks are read from the input a second time, just ahead of the picture's time, so no queue has to hold them
     however the input is interleaved. To be called inside `writing`, which names what goes wrong.
+
+    Returns:
+        Copied packets that the muxer refused, which are damage and counted: AAC without its header, times that fall.
     """
     piped = job.source.path == "-"
-    container = container_for(job.output)
+    container, left_out = container_for(job.output), set[LeftOut]()
     with (
         nullcontext() if piped else open_input(job.source.path) as source,
         av.open(str(path), "w", format=container.muxer, container_options=_options(job, source)) as target,
@@ -64,10 +67,24 @@ def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> N
         for packet in heapq.merge(_last_held(_assigned(video, track)), copied, key=_when):
             if packet.stream is track:
                 report.frames_written += 1
-            else:
-                report.packets_copied += 1
-            with report.stage("mux"):
-                target.mux_one(packet)
+                with report.stage("mux"):
+                    target.mux_one(packet)
+            elif not _written(target, packet, report):
+                left_out.add(packet.opaque)  # type: ignore[arg-type]
+    return left_out
+
+
+def _written(target: OutputContainer, packet: Packet[Any], report: Report) -> bool:
+    """Writes a copied packet; False where the muxer doesn't take it."""
+    kind, time = packet.stream.type, _when(packet)
+    try:
+        with report.stage("mux"):
+            target.mux_one(packet)
+    except (av.error.InvalidDataError, av.error.ArgumentError) as error:
+        report.damaged(f"{kind} packet at {time:.3f} s can't be stored ({error.strerror}): left out")
+        return False
+    report.packets_copied += 1
+    return True
 
 
 def _start(job: Job, target: OutputContainer) -> None:
@@ -167,22 +184,20 @@ def _copied(job: Job, source: InputContainer, copies: dict[int, Stream], report:
         return
     begin = job.source.start * job.source.time_base
     end = None if job.source.end is None else job.source.end * job.source.time_base
-    trimmed = job.source.trimmed
+    trimmed, numbers = job.source.trimmed, dict.fromkeys(copies, -1)
     for packet in packets(source, [source.streams[index] for index in copies], report):
         time = packet.pts if packet.pts is not None else packet.dts
-        if (
-            time is None
-            or trimmed
-            and (time * packet.time_base < begin or end is not None and time * packet.time_base >= end)
-        ):
+        if time is None:
             continue
-        if not is_whole(packet):
-            report.damaged(f"sound packet of track {packet.stream.index} at {float(time * packet.time_base):.3f} s")
+        numbers[packet.stream.index] += 1
+        if trimmed and (time * packet.time_base < begin or end is not None and time * packet.time_base >= end):
             continue
         shift = round(job.source.origin / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts - shift
         packet.dts = None if packet.dts is None else packet.dts - shift
-        packet.stream = copies[packet.stream.index]
+        index = packet.stream.index
+        packet.opaque = (index, numbers[index])
+        packet.stream = copies[index]
         yield packet
 
 

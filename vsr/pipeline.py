@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Set
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from vsr.job import Job, Source
 from vsr.mux import global_header, mux, part_name, writing
 from vsr.prefetch import prefetch
 from vsr.probe import check_output, probe
-from vsr.report import Clock, Report
+from vsr.report import Clock, LeftOut, Report
 from vsr.settings import EngineSettings, RunSettings
 from vsr.upscaler import UpscaleStage
 from vsr.verify import verify
@@ -86,16 +86,17 @@ def run(
         with writing(part, job.output):
             with upscaling(job, settings.engine, report) as frames:
                 watched = _watched(job, frames, report, progress)
-                mux(job, encoded(job, watched, report, global_header=global_header(job)), part, report)
-            publish(job, part, report, settings)
+                coded = encoded(job, watched, report, global_header=global_header(job))
+                left_out = mux(job, coded, part, report)
+            publish(job, part, report, settings, left_out)
     report.seconds = clock() - begin
     return report
 
 
-def publish(job: Job, part: Path, report: Report, settings: RunSettings) -> None:
+def publish(job: Job, part: Path, report: Report, settings: RunSettings, left_out: Set[LeftOut]) -> None:
     """Verifies the finished part, then gives it its name."""
     with report.stage("verify"):
-        report.verified = verify(job.source.path, str(part), job)
+        report.verified = verify(job.source.path, str(part), job, left_out)
     check_output(job.source.path, job.output, overwrite=settings.overwrite)
     with part.open("rb") as file:
         os.fsync(file.fileno())

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 Clock = Callable[[], float]  # seconds that only rise; tests pass their own
+LeftOut = tuple[int, int]  # a packet that couldn't be copied: its track in the source, its number among those timed
 LISTED = 50  # damage entries kept word for word; the count goes on
 
 

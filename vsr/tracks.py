@@ -16,7 +16,6 @@ from vsr.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
-    from av.packet import Packet
     from av.stream import AttachmentStream, Stream
 
     from vsr.job import Source
@@ -119,7 +118,7 @@ def plan(source: InputContainer, video_index: int, container: Container) -> tupl
 def _decide(stream: Stream, container: Container, target: OutputContainer) -> Track:
     codec = stream.codec_context.name if stream.codec_context is not None else ""
     why = _obstacle(stream, codec, container, target)
-    if why and stream.type == "audio":
+    if why and stream.type == "audio" and _known(stream) and container.muxer != "matroska":
         raise OutputError(f"sound of codec {codec or 'unknown'} (track {stream.index}) {why}; choose .mkv")
     return Track(
         index=stream.index,
@@ -130,6 +129,12 @@ def _decide(stream: Stream, container: Container, target: OutputContainer) -> Tr
         language=stream.language or "",
         time_base=stream.time_base or Fraction(0),
     )
+
+
+def _known(stream: Stream) -> bool:
+    """Whether it is a sound track that has packets; one that has none doesn't know its rate."""
+    context: Any = stream.codec_context
+    return context is not None and bool(context.sample_rate)
 
 
 def _obstacle(stream: Stream, codec: str, container: Container, target: OutputContainer) -> str:
@@ -178,17 +183,8 @@ def add_copies(
 
 
 def has_adts(payload: bytes) -> bool:
-    """Whether an AAC packet begins with the header of transport streams: ISO/IEC 13818-7 6.2, sync word and rate."""
-    synced = len(payload) > ADTS_HEADER and int.from_bytes(payload[:2], "big") & 0xFFF6 == 0xFFF0
-    return synced and payload[2] >> 2 & 0xF < 13
-
-
-def is_whole(packet: Packet[Any]) -> bool:
-    """False for AAC of a transport stream that lost its header: no muxer takes such a packet."""
-    context = packet.stream.codec_context
-    if context is None or context.name != "aac" or context.extradata:
-        return True
-    return has_adts(bytes(packet))
+    """Whether an AAC packet begins with the header of transport streams: ISO/IEC 13818-7 6.2, its sync word."""
+    return len(payload) > ADTS_HEADER and int.from_bytes(payload[:2], "big") >> 4 == 0xFFF
 
 
 def kept_chapters(container: InputContainer, source: Source) -> list[Any]:

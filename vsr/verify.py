@@ -7,7 +7,7 @@ shift by whole ticks common to all tracks.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ from vsr.encode import keeps_location, stored_location
 from vsr.errors import VerificationError
 from vsr.frame import ChromaLocation
 from vsr.job import Encoder, Job
-from vsr.report import Report
-from vsr.tracks import ADTS_HEADER, Track, container_for, has_adts, is_whole, kept_chapters, stored_language
+from vsr.report import LeftOut, Report
+from vsr.tracks import ADTS_HEADER, Track, container_for, has_adts, kept_chapters, stored_language
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -38,8 +38,8 @@ class Recording:
     payloads: list[frozenset[int]] = field(default_factory=list)
 
 
-def verify(source: str, output: str, job: Job) -> list[str]:
-    """Compares the file `output` with the file `source` as `job` planned it.
+def verify(source: str, output: str, job: Job, left_out: Set[LeftOut] = frozenset()) -> list[str]:
+    """Compares the file `output` with the file `source` as `job` planned it, but for packets that were left out.
 
     Returns:
         What was found right, one line each.
@@ -53,7 +53,7 @@ def verify(source: str, output: str, job: Job) -> list[str]:
         track: Any = written.streams[0]
         shift = _check_times(job, source, found[0], wrong)
         _check_picture(job, output, wrong)
-        copies = _check_copies(job, source, written, found, shift, wrong)
+        copies = _check_copies(job, source, written, found, shift, left_out, wrong)
         _check_end(job, track, found[0].times[-1] - shift if found[0].times else None, wrong)
     if wrong:
         raise VerificationError(f"{job.output} was not written; read back, it was wrong: " + "; ".join(wrong))
@@ -68,7 +68,7 @@ def _record(container: InputContainer, indexes: Sequence[int]) -> dict[int, Reco
         return found
     for packet in packets(container, [container.streams[index] for index in indexes], Report()):
         time = packet.pts if packet.pts is not None else packet.dts
-        if time is None or not is_whole(packet) or packet.is_discard and packet.stream.type == "video":
+        if time is None or packet.is_discard and packet.stream.type == "video":
             continue
         recording = found[packet.stream.index]
         recording.times.append(time * packet.time_base)
@@ -184,7 +184,13 @@ def _sited(location: ChromaLocation) -> ChromaLocation:
 
 
 def _check_copies(
-    job: Job, source: str, written: InputContainer, found: dict[int, Recording], shift: Fraction, wrong: list[str]
+    job: Job,
+    source: str,
+    written: InputContainer,
+    found: dict[int, Recording],
+    shift: Fraction,
+    left_out: Set[LeftOut],
+    wrong: list[str],
 ) -> list[str]:
     """Every copied track: there, in order, of the same language, packets equal and in time."""
     copies = [track for track in job.tracks if track.action == "copy"]
@@ -192,8 +198,9 @@ def _check_copies(
         return []
     with open_input(source) as original:
         menu = bool(container_for(job.output).exact and kept_chapters(original, job.source))  # MP4's are a text track
-        recordings = _record(original, [track.index for track in copies if track.kind != "attachment"])
-    heard = [track for track in copies if track.kind == "attachment" or _chosen(job, recordings[track.index])]
+        whole = _record(original, [track.index for track in copies if track.kind != "attachment"])
+    planned = {index: _planned(job, index, recording, left_out) for index, recording in whole.items()}
+    heard = [track for track in copies if track.kind == "attachment" or planned[track.index].times]
     if len(written.streams) == 1 + len(heard) + menu:
         copies = heard  # MP4 has no tracks without packets
     elif len(written.streams) != 1 + len(copies) + menu:
@@ -205,29 +212,32 @@ def _check_copies(
         if (written.streams[number].language or "und") != (language or "und"):
             wrong.append(f"{track}: language is {written.streams[number].language}")
         if track.kind != "attachment":
-            problem = _check_copy(job, track, recordings[track.index], found[number], shift)
+            problem = _check_copy(track, planned[track.index], found[number], shift)
             if problem:
                 wrong.append(f"{track}: {problem}")
             checked.append(f"{track}: {len(found[number].times)} packets bit for bit, in time")
     return checked
 
 
-def _chosen(job: Job, original: Recording) -> list[tuple[Fraction, frozenset[int]]]:
-    """Times and checksums of the packets inside the job's range."""
-    return [(t, p) for t, p in zip(original.times, original.payloads, strict=True) if _in_range(job, t)]
+def _planned(job: Job, index: int, whole: Recording, left_out: Set[LeftOut]) -> Recording:
+    """What of a track in the source lies in the job's range and could be stored, at its planned times."""
+    planned = Recording(whole.tick)
+    for number, (time, payload) in enumerate(zip(whole.times, whole.payloads, strict=True)):
+        if _in_range(job, time) and (index, number) not in left_out:
+            planned.times.append(time - job.source.origin)
+            planned.payloads.append(payload)
+    return planned
 
 
-def _check_copy(job: Job, track: Track, original: Recording, copy: Recording, shift: Fraction) -> str:
-    chosen = _chosen(job, original)
-    if len(chosen) != len(copy.times):
-        return f"{len(copy.times)} packets instead of {len(chosen)}"
-    if not all(a & b for (_, a), b in zip(chosen, copy.payloads, strict=True)):
+def _check_copy(track: Track, planned: Recording, copy: Recording, shift: Fraction) -> str:
+    if len(planned.times) != len(copy.times):
+        return f"{len(copy.times)} packets instead of {len(planned.times)}"
+    if not all(a & b for a, b in zip(planned.payloads, copy.payloads, strict=True)):
         return "packets differ in content"
-    planned = [time - job.source.origin + shift for time, _ in chosen]
-    off = max((abs(b - a) for a, b in zip(planned, copy.times, strict=True)), default=0)
-    tolerance = Fraction(0) if (original.tick / copy.tick).denominator == 1 else copy.tick / 2
+    off = max((abs(b - a - shift) for a, b in zip(planned.times, copy.times, strict=True)), default=0)
+    tolerance = Fraction(0) if (planned.tick / copy.tick).denominator == 1 else copy.tick / 2
     if track.codec.startswith("pcm_"):  # MP4 counts its samples, which undoes the rounding of a coarser source
-        tolerance = max(tolerance, original.tick)
+        tolerance = max(tolerance, planned.tick)
     return "" if off <= tolerance else f"up to {float(off) * 1000:.3f} ms out of time"
 
 
