@@ -199,8 +199,8 @@ def packets(job: Job, frames: Iterable[Frame], report: Report, *, global_header:
     """Packets of all chunks in decoding order, times in ticks of the job's time base, from `source.origin` on."""
     times = DecodeTimes()
     for _, group in split(frames, job.chunks):
-        context = open_encoder(job, global_header=global_header)
-        yield from encode_chunk(job, context, group, times, report)
+        # no name for the encoder here: it must be gone before the next chunk's is opened
+        yield from encode_chunk(job, open_encoder(job, global_header=global_header), group, times, report)
 
 
 def encode_chunk(
