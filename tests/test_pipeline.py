@@ -93,24 +93,21 @@ def test_uneven_times_and_sound_are_kept(tmp_path: Path, upscale: Upscale, sourc
     assert [track.kind for track in tracks(after)] == ["video"] + ["audio"] * len(sounds)
 
 
-@pytest.mark.parametrize("target", EXACT)
-@pytest.mark.parametrize("source", [".mp4", ".mov", ".mkv"])
-@pytest.mark.parametrize("last", [1, 40, 2500])
+@pytest.mark.parametrize(("source", "target"), [(".mp4", ".mp4"), (".mov", ".mov"), (".mkv", ".mp4")])
+@pytest.mark.parametrize("last", [1, 2500])
 @pytest.mark.parametrize("bframes", [0, 3])
 def test_the_last_frame_lasts_as_long(
     tmp_path: Path, upscale: Upscale, source: str, target: str, last: int, bframes: int
 ) -> None:
-    if source == ".mkv" and last != 40:
-        pytest.skip("Matroska keeps no duration of the last frame here")
     clip = Clip(pts=uneven(9, step=40, seed=last), time_base=MS, last=last, bframes=bframes)
     before, after = clip.write(tmp_path / f"in{source}"), tmp_path / f"out{target}"
     upscale(before, after)
-    if source in EXACT:
+    if source in EXACT:  # Matroska itself doesn't keep how long the last frame lasts
         assert end_of_picture(after) - min(video(after).times) == clip.times[-1] + last * MS - clip.times[0]
     assert max(video(after).times) < end_of_picture(after)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_wild_times_keep_their_end(tmp_path: Path, upscale: Upscale, seed: int) -> None:
     times = np.cumsum(np.random.default_rng(seed).choice([1, 7, 40, 900], 7 + 2 * seed)).tolist()
     clip = Clip(pts=times, time_base=MS, last=300, bframes=3)
@@ -120,9 +117,17 @@ def test_wild_times_keep_their_end(tmp_path: Path, upscale: Upscale, seed: int) 
     assert end_of_picture(after) == (times[-1] + 300 - times[0]) * MS
 
 
-@pytest.mark.parametrize("target", EXACT)
-@pytest.mark.parametrize("start", [Fraction(0), Fraction(1, 3), Fraction(7, 2)])
-@pytest.mark.parametrize("rate", [44100, 48000, 11025])
+@pytest.mark.parametrize(
+    ("target", "start", "rate"),
+    [
+        (".mp4", Fraction(0), 44100),
+        (".mp4", Fraction(1, 3), 44100),
+        (".mp4", Fraction(7, 2), 44100),
+        (".mov", Fraction(1, 3), 44100),
+        (".mov", Fraction(7, 2), 48000),
+        (".mp4", Fraction(7, 2), 11025),
+    ],
+)
 def test_odd_time_bases_with_sound_that_starts_elsewhere(
     tmp_path: Path, upscale: Upscale, target: str, start: Fraction, rate: int
 ) -> None:
@@ -178,8 +183,10 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize("pix_fmt", LAYOUTS)
-@pytest.mark.parametrize(("size", "scale"), [((47, 33), 2), ((47, 33), 3), ((17, 16), 4)])
+@pytest.mark.parametrize(
+    ("pix_fmt", "size", "scale"),
+    [(name, (47, 33), 2) for name in LAYOUTS] + [(name, (17, 15), scale) for name in LAYOUTS[::4] for scale in (3, 4)],
+)
 def test_luma_without_loss(tmp_path: Path, upscale: Upscale, pix_fmt: str, size: tuple[int, int], scale: int) -> None:
     clip = Clip(codec="ffv1", pix_fmt=pix_fmt, size=size, pts=range(3))
     before, after = clip.write(tmp_path / "in.mkv"), tmp_path / "out.mkv"
@@ -192,7 +199,7 @@ def test_luma_without_loss(tmp_path: Path, upscale: Upscale, pix_fmt: str, size:
             assert abs(large.mean() - small.mean()) < 0.02 * 2 ** PlanarFormat.of(pix_fmt).depth  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("target", [".mp4", ".mov", ".mkv", ".webm", ".ts"])
+@pytest.mark.parametrize("target", [".mp4", ".webm", ".ts"])
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le", "yuv422p10le", "yuv444p", "gray"])
 def test_depth_and_chroma_are_kept_or_refused(tmp_path: Path, upscale: Upscale, pix_fmt: str, target: str) -> None:
     before, after = Clip(codec="ffv1", pix_fmt=pix_fmt).write(tmp_path / "in.mkv"), tmp_path / f"out{target}"
@@ -299,7 +306,7 @@ def test_where_no_aspect_is_kept_pixels_become_square(
     upscale(tmp_path / "in.mp4", after, codec=codec, height=98, overwrite=True)  # no whole width fits: near enough
 
 
-@pytest.mark.parametrize("target", SUFFIXES)
+@pytest.mark.parametrize("target", [".mp4", ".mkv", ".webm", ".ts"])
 @pytest.mark.parametrize(
     "colour",
     [

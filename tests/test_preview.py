@@ -52,7 +52,7 @@ def test_colours_are_those_of_the_tags(tmp_path: Path, repeat: dict[int, Path]) 
 @pytest.mark.parametrize(
     ("target", "at", "kind", "reason"),
     [
-        ("look.jpg", 0, OutputError, "--preview writes a PNG"),
+        ("look.jpg", 0, UsageError, "--preview writes a PNG"),
         ("there.png", 0, OutputError, "exists already"),
         ("none/look.png", 0, OutputError, "no such folder"),
         ("look.png", 5, UsageError, "past the end"),

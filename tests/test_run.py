@@ -202,6 +202,8 @@ def test_damage_is_exit_code_5(vsr_run: Run, tmp_path: Path) -> None:
     code, _, err = vsr_run(source, tmp_path / "out.mp4")
     assert code == 5
     assert "damaged: " in err
+    assert f"vsr-run: {source}: damaged in " in err
+    assert vsr_run(source, "--sink", "null", "--quiet")[2].count("\n") == 1  # said even so
     assert "verified (" in err
     assert len(frames(tmp_path / "out.mp4")) >= 20
 
@@ -236,11 +238,11 @@ def test_damage_is_exit_code_5(vsr_run: Run, tmp_path: Path) -> None:
         (["in.mp4", "out.mp4", "--preset", "instant"], 2, "libx264 refuses"),
         (["in.mp4", "out.mp4", "--pix-fmt", "rgb24"], 2, "can't store rgb24"),
         (["in.mp4", "out.mp4", "--report", "none/report.json"], 4, "no such folder for the report"),
-        (["in.mp4"], 2, "name an output file"),
+        (["in.mp4"], 2, "name an output (or --sink null|md5, --dry-run)"),
         (["folder", "out"], 2, "no videos or pictures inside"),
         (["in.mp4", "out.png"], 2, "unknown container"),
         (["in.mp4", "out.png", "--preview", "9"], 2, "past the end"),
-        (["in.mp4", "out.mp4", "--preview", "0"], 4, "--preview writes a PNG"),
+        (["in.mp4", "out.mp4", "--preview", "0"], 2, "--preview writes a PNG"),
     ],
 )
 def test_one_line_and_an_exit_code(
@@ -283,7 +285,9 @@ def test_one_line_and_an_exit_code(
 def test_words_that_mean_nothing(vsr_run: Run, clip: Path, words: list[str]) -> None:
     code, out, err = vsr_run(clip, "out.mp4", *words, model=False)
     assert (code, out) == (2, "")
-    assert err.splitlines()[-1].startswith("vsr-run: error: ")
+    assert err.startswith("vsr-run: ")
+    assert err.endswith("(see vsr-run --help)\n")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

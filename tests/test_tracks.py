@@ -55,6 +55,15 @@ def test_sound_is_copied_or_refused(tmp_path: Path, output: str, refused: list[s
             assert [fate[2] for fate in fates(path, output)] == ["copy"]
 
 
+def test_sound_without_a_packet_is_dropped_and_said(tmp_path: Path) -> None:
+    whole = Clip(pts=range(25, 50), size=(320, 240), sounds=[Sound(start=Fraction(3))]).write(tmp_path / "whole.ts")
+    cut = tmp_path / "in.ts"
+    cut.write_bytes(whole.read_bytes()[: 188 * 30])
+    with av.open(str(cut)) as source:
+        (track,) = plan(source, 0, container_for("a.mp4"))
+    assert (track.kind, track.action) == ("audio", "drop")
+
+
 def test_other_tracks_are_dropped_and_why(tmp_path: Path) -> None:
     path = Clip(subtitles=["eng"], attachments=["a.ttf"]).write(tmp_path / "in.mkv")
     assert [fate[2] for fate in fates(path, "a.mkv")] == ["copy", "copy"]
