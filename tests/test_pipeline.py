@@ -679,6 +679,18 @@ def test_sound_that_lost_its_header_is_left_out_and_counted(tmp_path: Path, upsc
     assert report.damaged_packets == sum(line.startswith("audio packet at ") for line in report.damage) > 0
 
 
+def test_sound_whose_packets_have_no_duration(tmp_path: Path, upscale: Upscale) -> None:
+    data = bytearray(Clip(sounds=[Sound()]).write(tmp_path / "whole.mkv").read_bytes())
+    place = data.find(b"\x63\xa2", data.find(b"A_AAC"))  # CodecPrivate: without it nobody knows how long a packet lasts
+    data[place + 3] = 0
+    before, after = tmp_path / "in.mkv", tmp_path / "out.mp4"
+    before.write_bytes(data)
+    assert not any(next(t for t in tracks(before) if t.kind == "audio").durations)
+    upscale(before, after)
+    heard = [next(t for t in tracks(path) if t.kind == "audio") for path in (before, after)]
+    assert payloads(heard[0]) == payloads(heard[1])
+
+
 def test_frames_lost_without_a_word_are_noted(tmp_path: Path) -> None:
     before = Clip(pts=range(9)).write(tmp_path / "in.mp4")
     settings = RunSettings.of(input=str(before), output="", sink="null", network="m4c8")

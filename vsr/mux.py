@@ -184,7 +184,7 @@ def _copied(job: Job, source: InputContainer, copies: dict[int, Stream], report:
         return
     begin = job.source.start * job.source.time_base
     end = None if job.source.end is None else job.source.end * job.source.time_base
-    trimmed, numbers = job.source.trimmed, dict.fromkeys(copies, -1)
+    trimmed, numbers, times = job.source.trimmed, dict.fromkeys(copies, -1), dict[int, int]()
     for packet in packets(source, [source.streams[index] for index in copies], report):
         time = packet.pts if packet.pts is not None else packet.dts
         if time is None:
@@ -196,6 +196,9 @@ def _copied(job: Job, source: InputContainer, copies: dict[int, Stream], report:
         packet.pts = None if packet.pts is None else packet.pts - shift
         packet.dts = None if packet.dts is None else packet.dts - shift
         index = packet.stream.index
+        if not packet.duration and packet.stream.type == "audio":  # MP4 would lose the last of such packets
+            packet.duration = max(0, time - times.get(index, time))
+        times[index] = time
         packet.opaque = (index, numbers[index])
         packet.stream = copies[index]
         yield packet
