@@ -171,11 +171,9 @@ def _watched(job: Job, frames: Iterable[Frame], report: Report, progress: Progre
         report.frames_upscaled += 1
         yield frame
         progress(report)
-    if job.source.frames not in (
-        None,
-        report.frames_upscaled,
-    ):  # lost in damage the decoder didn't name, or never coded
-        report.note(f"{job.source.frames} packets gave {report.frames_upscaled} frames")
+    planned = job.source.frames
+    if planned is not None and planned != report.frames_upscaled:  # lost in damage nobody named, or never coded
+        report.note(f"{planned} packets gave {report.frames_upscaled} frames")
     if not report.frames_upscaled:
         raise InputError(f"{report.input}: no frame in the part asked for")
 

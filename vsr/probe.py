@@ -39,9 +39,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 FALLBACK_RATE = Fraction(25)
-REORDERED = (
-    16  # frames in the first chunk at least: more than encoders reorder, so that it shows how deep this one does
-)
+REORDERED = 16  # frames in the first chunk at least: more than any encoder reorders, so that its depth shows
 RATES = (Fraction(1, 10), Fraction(1000))  # what a header may claim and be believed
 
 
