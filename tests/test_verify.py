@@ -19,7 +19,8 @@ from vsr.job import Job
 from vsr.pipeline import run
 from vsr.probe import probe
 from vsr.settings import RunSettings
-from vsr.verify import expected_times, verify
+from vsr.verify import verify
+from vsr.verify.times import expected_times
 
 TURNED = (0, 65536, 0, -65536, 0, 0, 32 << 16, 0, 1 << 30)
 Change = Callable[[int, int, Any], Any]  # stream, number in its stream, packet -> packet, or None to lose it

@@ -1,0 +1,42 @@
+"""Reads a finished file back and compares it with its source and its job. Knows nothing of the run that wrote it.
+
+The rule for times: equal exactly where the output's time base can hold them (MP4, MOV), else to half a tick, after one
+shift by whole ticks common to all tracks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Any
+
+from vsr.demux import open_input
+from vsr.errors import VerificationError
+from vsr.job import Job
+from vsr.report import LeftOut
+from vsr.verify.copies import check_copies
+from vsr.verify.picture import check_picture
+from vsr.verify.recording import record
+from vsr.verify.times import check_end, check_times
+
+
+def verify(source: str, output: str, job: Job, left_out: Set[LeftOut] = frozenset()) -> list[str]:
+    """Compares the file `output` with the file `source` as `job` planned it, but for packets that were left out.
+
+    Returns:
+        What was found right, one line each.
+
+    Raises:
+        VerificationError: all differences, in one line.
+    """
+    wrong: list[str] = []
+    with open_input(output) as written:
+        found = record(written, [stream.index for stream in written.streams if stream.type != "attachment"])
+        track: Any = written.streams[0]
+        shift = check_times(job, source, found[0], wrong)
+        check_picture(job, output, wrong)
+        copies = check_copies(job, source, written, found, shift, left_out, wrong)
+        check_end(job, track, found[0].times[-1] - shift if found[0].times else None, wrong)
+    if wrong:
+        raise VerificationError(f"{job.output} was not written; read back, it was wrong: " + "; ".join(wrong))
+    frames = f"{len(found[0].times)} frames, every pts"
+    return [frames, f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation", *copies]

@@ -1,0 +1,57 @@
+"""What the picture track says of itself, as a decoder sees it: size, samples, colour, rotation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vsr.colour import read_facts, turn
+from vsr.decode import pictures
+from vsr.demux import open_input, packets
+from vsr.encode import keeps_location, stored_location
+from vsr.frame import ChromaLocation
+from vsr.job import Encoder, Job
+from vsr.report import Report
+from vsr.tracks import container_for
+
+LIMITED = 1  # AVCOL_RANGE; what YUV is when nobody says, and what some codecs can only say by saying nothing
+
+
+def check_picture(job: Job, output: str, wrong: list[str]) -> None:
+    """Size, aspect, tags and rotation, as a decoder sees them in the first frame.
+
+    The file is opened anew: where there is no index (TS), seeking back may end behind the first key frame.
+    """
+    encoder, container, report = job.encoder, container_for(job.output), Report()
+    assert encoder is not None
+    with open_input(output) as written:
+        track: Any = written.streams[0]
+        first = next(pictures(track, packets(written, [track], report), report), None)
+        if first is None:
+            wrong.append("no frame can be decoded")
+            return
+        facts = read_facts(track, first)
+    planned, read = job.source.facts.colour, facts.colour
+    location = stored_location(job.source, encoder.pix_fmt)
+    if not keeps_location(location, encoder.codec, container.muxer):
+        location = read.chroma_location
+    pairs = {
+        "size": ((encoder.width, encoder.height), (first.width, first.height)),
+        "aspect": (encoder.aspect, facts.aspect),
+        "pixel format": (_decoded_as(encoder), first.format.name.replace("yuvj", "yuv")),
+        "range": (planned.range or LIMITED, read.range or LIMITED),
+        "primaries": (planned.primaries, read.primaries),
+        "transfer": (planned.transfer, read.transfer),
+        "matrix": (read.matrix if encoder.pix_fmt.startswith("gray") else planned.matrix, read.matrix),
+        "chroma location": (_sited(location), _sited(read.chroma_location)),
+        "rotation": (turn(job.source.facts.display_matrix) if container.rotation else None, turn(facts.display_matrix)),
+    }
+    wrong += [f"{name} is {is_} instead of {should}" for name, (should, is_) in pairs.items() if should != is_]
+
+
+def _decoded_as(encoder: Encoder) -> str:
+    """FFmpeg's H.264 decoder gives 8-bit grey as 4:2:0 with chroma in the middle."""
+    return "yuv420p" if (encoder.codec, encoder.pix_fmt) == ("libx264", "gray") else encoder.pix_fmt
+
+
+def _sited(location: ChromaLocation) -> ChromaLocation:
+    return "left" if location == "unspecified" else location  # H.273 8.7
