@@ -16,7 +16,8 @@ from vsr.frame import Colour, PlanarFormat, TrackFacts
 from vsr.job import Encoder, Job, Network, Source, identity
 from vsr.tracks import Track
 
-UNSEEN = {("output",), ("notes",), ("source", "path"), ("network", "path")}  # paths and remarks shape no content
+UNSEEN = {("output",), ("notes",), ("source", "path"), ("network", "path")}
+UNSEEN |= {("source", "limits", "max_pixels"), ("source", "limits", "timeout")}  # paths and remarks shape no content
 JOB = Job(
     version="1",
     source=Source(
@@ -67,7 +68,7 @@ def other(old: Any) -> Any:
     match old:
         case bool():
             return not old
-        case int() | Fraction():
+        case int() | float() | Fraction():
             return old + 1
         case str():
             return {"422": "444", "topleft": "left"}.get(old, f"{old}x")

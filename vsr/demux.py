@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
 
+from vsr.boxes import is_encrypted, lacks_index
 from vsr.errors import InputError
+from vsr.limits import DECODERS, LIMITS, STREAMS, bind, check_size, opening
 from vsr.report import Report
+from vsr.settings import Limits
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -18,47 +21,94 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.stream import VideoStream
 
-# Containers that hold media and nothing else: no playlists, no scripts, nothing that opens further files.
-FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,h263,vc1,"
-    "asf,ogg,mxf,nut,gif,apng,yuv4mpegpipe,rm,wtv,dv,dirac,swf,nsv,amv,vob"
-)
 # What reading a damaged file raises in PyAV besides FFmpeg's own errors.
 READ_ERRORS = (av.error.FFmpegError, UnicodeDecodeError, IndexError)
 
 
-def open_input(path: str) -> InputContainer:
-    """Opens a media file.
+def open_input(path: str, limits: Limits = LIMITS) -> InputContainer:
+    """Opens a media file; its decoders have the limits on them.
 
     Raises:
-        InputError: missing, unreadable, not a media file, or without streams.
+        InputError: missing, unreadable, encrypted, not a media file, over a limit, or without streams.
     """
+    _check_file(path)
+    try:
+        container = _opened(path, limits)
+    except READ_ERRORS as error:
+        raise InputError(f"{path}: can't be read as video ({_reason(path, error)})") from error
+    if len(container.streams) > STREAMS:
+        raise InputError(f"{path}: more than {STREAMS} tracks and attachments")
+    for stream in container.streams:
+        bind(stream.codec_context, limits)
+    return container
+
+
+def _reason(path: str, error: Exception) -> str:
+    if is_encrypted(path):
+        return "it is encrypted"
+    if lacks_index(path):
+        return "its index is missing: the file is incomplete"
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _check_file(path: str) -> None:
     file = Path(path)
+    if file.is_dir():
+        raise InputError(f"{path}: a folder, not a video")
     if not file.exists():
         raise InputError(f"{path}: no such file")
-    if file.is_dir() or file.stat().st_size == 0:
-        raise InputError(f"{path}: {'a folder' if file.is_dir() else 'the file is empty'}, not a video")
-    limits = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+    if not file.is_file():  # a pipe or a device may never end, and is gone once read
+        raise InputError(f'{path}: no file but a pipe or a device, not a video ("-" reads y4m from standard input)')
+    if file.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty, not a video")
+
+
+def _opened(path: str, limits: Limits) -> InputContainer:
+    """The container. FFmpeg decodes a few pictures while it opens one, and must know the limits already then.
+
+    Where tracks show only with their packets (FLV, MPEG-PS), it can't be told. There the file is opened without
+    decoding first, and once more in the usual way only if the parsers found a size that is allowed.
+    """
+    url, options = f"file:{path}", opening(limits)
+    per_track: Any = [{}]  # PyAV refuses these, by an error that is told by its text, where there are no tracks yet
     try:
-        return av.open(f"file:{path}", "r", container_options=limits, metadata_errors="replace")
-    except READ_ERRORS as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: can't be read as video ({reason})") from error
+        return av.open(url, "r", options=options, stream_options=per_track, metadata_errors="replace")
+    except ValueError as error:
+        if not str(error).startswith("stream_options"):
+            raise
+    blind = av.open(url, "r", options=options | {"codec_whitelist": "none"}, metadata_errors="replace")
+    sizes = [(stream.width, stream.height) for stream in blind.streams.video if stream.codec_context]
+    for size in sizes:
+        check_size(path, *size, limits)
+    if (0, 0) in sizes:
+        return blind
+    blind.close()
+    return av.open(url, "r", options=options, metadata_errors="replace")
 
 
-def video_stream(container: InputContainer, name: str) -> VideoStream:
+def video_stream(container: InputContainer, name: str, limits: Limits = LIMITS) -> VideoStream:
     """The first real video track: pictures attached as cover art don't count.
 
     Raises:
-        InputError: there is none, or its codec has no decoder.
+        InputError: there is none, its codec isn't decoded, it is encrypted or over a limit.
     """
     for stream in container.streams.video:
         if not stream.disposition & type(stream.disposition).attached_pic:
-            if stream.codec_context is None:
-                raise InputError(f"{name}: no decoder for the codec of video track {stream.index}")
+            _check_track(container, stream, name, limits)
             return stream
     kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
     raise InputError(f"{name}: no video track (found {kinds})")
+
+
+def _check_track(container: InputContainer, stream: VideoStream, name: str, limits: Limits) -> None:
+    track, context = f"{name}: video track {stream.index}", stream.codec_context
+    if "enc_key_id" in stream.metadata or is_encrypted(container.name.removeprefix("file:")):
+        raise InputError(f"{track} is encrypted; vsr can't decrypt")
+    if context is None:
+        raise InputError(f"{track} has a codec without decoder")
+    if context.name not in DECODERS:
+        raise InputError(f"{track} is {context.name}, which vsr doesn't decode")
+    check_size(name, context.width, context.height, limits)
 
 
 def packets(container: InputContainer, streams: list[Stream], report: Report) -> Iterator[Packet[Stream]]:

@@ -14,6 +14,8 @@ from typing import Any
 
 from vsr.chunks import Chunk
 from vsr.frame import PlanarFormat, TrackFacts
+from vsr.limits import LIMITS
+from vsr.settings import Limits
 from vsr.tracks import Track
 
 
@@ -38,6 +40,7 @@ class Source:
         origin: seconds taken off the times of all tracks alike.
         alpha: the input has a channel of opacity, which isn't upscaled.
         last_end: where the job's last frame ends, in ticks, if known.
+        limits: beyond which nothing is decoded; they shape no content.
     """
 
     path: str
@@ -61,6 +64,7 @@ class Source:
     origin: Fraction
     last_end: int | None
     alpha: bool = False
+    limits: Limits = LIMITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +130,11 @@ class Job:
         """Width and height of the result."""
         return (self.encoder.width, self.encoder.height) if self.encoder else self.upscaled
 
+    @property
+    def output_limits(self) -> Limits:
+        """For reading the result back, which may be larger than an input may be."""
+        return Limits(max_pixels=max(LIMITS.max_pixels, self.size[0] * self.size[1]))
+
     def to_json(self) -> str:
         return json.dumps(_plain(asdict(self)), indent=2)
 
@@ -141,7 +150,7 @@ class Job:
         content = _plain(asdict(self))
         for volatile in ("output", "notes"):
             del content[volatile]
-        del content["source"]["path"], content["network"]["path"]
+        del content["source"]["path"], content["source"]["limits"], content["network"]["path"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

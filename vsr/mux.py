@@ -55,7 +55,7 @@ def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> s
     piped = job.source.path == "-"
     container, left_out = container_for(job.output), set[LeftOut]()
     with (
-        nullcontext() if piped else open_input(job.source.path) as source,
+        nullcontext() if piped else open_input(job.source.path, job.source.limits) as source,
         av.open(str(path), "w", format=container.muxer, container_options=_options(job, source)) as target,
     ):
         track = _video_track(job, target)

@@ -139,7 +139,7 @@ def decoded(job: Job, report: Report) -> Iterator[Generator[Frame]]:
         yield _in_range(reader.frames(), source)
         reader.close()
         return
-    with open_input(source.path) as container:
+    with open_input(source.path, source.limits) as container:
         stream = next(s for s in container.streams.video if s.index == source.stream)
         stream.thread_type = "AUTO"
         timeline = Timeline(source.time_base, source.rate if source.untimed else None, source.nominal)

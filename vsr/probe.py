@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, gcd, lcm
 from pathlib import Path
@@ -29,6 +29,7 @@ from vsr.encode import (
 )
 from vsr.errors import InputError, OutputError, UsageError
 from vsr.job import Encoder, Job, Network, Source, identity
+from vsr.limits import check_size, fitting
 from vsr.models import resolve
 from vsr.report import Report
 from vsr.settings import SCALES, EngineSettings, RunSettings
@@ -86,10 +87,10 @@ def probe(settings: RunSettings) -> Job:
     if settings.input == "-":
         source = _piped(y4m.read_header(sys.stdin.buffer), settings)
         return _job(settings, source, (), (Chunk(index=0, start=source.start, end=source.end),))
-    with open_input(settings.input) as container:
-        scanned = scan(container, video_stream(container, settings.input))
-    with open_input(settings.input) as container:
-        stream = video_stream(container, settings.input)
+    with open_input(settings.input, settings.limits) as container:
+        scanned = scan(container, video_stream(container, settings.input, settings.limits))
+    with open_input(settings.input, settings.limits) as container:
+        stream = video_stream(container, settings.input, settings.limits)
         fate: tuple[Track, ...] = ()
         if settings.sink is None and settings.output != "-":
             fate = tracks.plan(container, stream.index, container_for(settings.output))
@@ -122,6 +123,7 @@ def check_output(source: str, output: str, *, overwrite: bool) -> None:
 
 
 def _piped(header: y4m.Header, settings: RunSettings) -> Source:
+    check_size("standard input", header.width, header.height, settings.limits)
     start = round(Fraction(settings.start) * header.rate)
     end = None if settings.duration is None else start + round(Fraction(settings.duration) * header.rate)
     return Source(
@@ -137,7 +139,8 @@ def _source(
 ) -> Source:
     first = next(pictures(stream, packets(container, [stream], Report()), Report()), None)
     if first is None:
-        raise InputError(f"{settings.input}: not one frame of track {stream.index} can be decoded")
+        what = "can be decoded" if scanned.pts or scanned.untimed else "is in the file"
+        raise InputError(f"{settings.input}: not one frame of track {stream.index} {what}")
     base = stream.time_base or Fraction(1, 1000)
     rate = _rate(stream, scanned, base)
     begin = 0 if scanned.untimed else scanned.pts[0]
@@ -224,6 +227,7 @@ def _origin(
 
 def _job(settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks: tuple[Chunk, ...]) -> Job:
     scale = _scale(settings, source)
+    source = replace(source, limits=fitting(source.path, source.width, source.height, scale, settings.limits))
     engine = EngineSettings(**{**vars(settings.engine), "scale": scale})
     choice = resolve(engine, source.format.depth)
     sink = settings.sink or ("y4m" if settings.output == "-" else "")

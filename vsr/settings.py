@@ -52,6 +52,19 @@ class EncodeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What an input may ask for before it is refused."""
+
+    max_pixels: int = 8192 * 8192  # samples of a picture; four times that for the result
+    timeout: float = 10.0  # seconds that a server may say nothing
+
+    def validate(self) -> None:
+        """Raises UsageError for what can't be meant."""
+        if not 0 < self.max_pixels < 2**31 or not 0 < self.timeout < 86400:
+            raise UsageError("--max-pixels must be from 1 to 2147483647, --timeout above 0 and below 86400 seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """One `vsr-run`, one `vsr.upscale`."""
 
@@ -59,6 +72,7 @@ class RunSettings:
     output: str  # path, or "-" for y4m on standard output; ignored by sinks null and md5
     engine: EngineSettings = field(default_factory=EngineSettings)
     encode: EncodeSettings = field(default_factory=EncodeSettings)
+    limits: Limits = field(default_factory=Limits)
     size: tuple[int, int] | None = None  # width, height of the output: network at the next whole scale, then swscale
     height: int | None = None  # the same by height; width keeps the picture's shape
     sink: Sink | None = None  # instead of a file
@@ -69,18 +83,20 @@ class RunSettings:
     @classmethod
     def of(cls, **options: Any) -> Self:
         """Settings from one flat set of names: each goes to the dataclass that has it. Raises UsageError for others."""
-        groups: dict[str, dict[str, Any]] = {"": {}, "engine": {}, "encode": {}}
-        owners: dict[str, type[Any]] = {"engine": EngineSettings, "encode": EncodeSettings, "": cls}
+        groups: dict[str, dict[str, Any]] = {"": {}, "engine": {}, "encode": {}, "limits": {}}
+        owners: dict[str, type[Any]] = {"engine": EngineSettings, "encode": EncodeSettings, "limits": Limits, "": cls}
         for name, value in options.items():
             group = next((g for g, owner in owners.items() if name in owner.__dataclass_fields__), None)
             if group is None:
                 raise UsageError(f"no option {name!r}")
             groups[group][name] = value
-        return cls(**groups[""], engine=EngineSettings(**groups["engine"]), encode=EncodeSettings(**groups["encode"]))
+        parts = {group: owner(**groups[group]) for group, owner in owners.items() if group}
+        return cls(**groups[""], **parts)
 
     def validate(self) -> None:
         """Raises UsageError for options that contradict each other."""
         self.engine.validate()
+        self.limits.validate()
         if self.size is not None and self.height is not None:
             raise UsageError("give either --size or --height, not both")
         if self.size is not None and min(self.size) < 1 or self.height is not None and self.height < 1:

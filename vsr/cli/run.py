@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from vsr import __version__
 from vsr.errors import Interrupted, OutputError, UsageError, VsrError
-from vsr.settings import BACKENDS, PRECISIONS, SCALES, SINKS, EncodeSettings, EngineSettings, RunSettings
+from vsr.settings import BACKENDS, PRECISIONS, SCALES, SINKS, EncodeSettings, EngineSettings, Limits, RunSettings
 
 if TYPE_CHECKING:
     from vsr.report import Report
@@ -73,6 +73,10 @@ def parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="print the job, an estimate of time and size; write nothing"
     )
     run.add_argument("--preview", type=_seconds, metavar="TIME", help="write a before|after PNG of one frame instead")
+    run.add_argument(
+        "--max-pixels", type=int, default=Limits.max_pixels, metavar="N",
+        help="largest picture taken (default 8192x8192 in all; a result may have four times that)",
+    )  # fmt: skip
     run.add_argument("--report", type=Path, metavar="FILE", help="what was done, as JSON")
     run.add_argument("--json", action="store_true", help="progress as JSON lines with ffmpeg's keys")
     run.add_argument("--quiet", action="store_true", help="only errors")
@@ -134,6 +138,7 @@ def _settings(args: argparse.Namespace) -> RunSettings:
         encode=EncodeSettings(
             codec=args.codec, crf=args.crf, preset=args.preset, pix_fmt=args.pix_fmt, options=dict(args.options)
         ),
+        limits=Limits(max_pixels=args.max_pixels),
         size=args.size,
         height=args.height,
         sink=args.sink or ("null" if args.output is None else None),

@@ -29,7 +29,7 @@ def verify(source: str, output: str, job: Job, left_out: Set[LeftOut] = frozense
         VerificationError: all differences, in one line.
     """
     wrong: list[str] = []
-    with open_input(output) as written:
+    with open_input(output, job.output_limits) as written:
         found = record(written, [stream.index for stream in written.streams if stream.type != "attachment"])
         track: Any = written.streams[0]
         shift = check_times(job, source, found[0], wrong)

@@ -29,7 +29,7 @@ def check_copies(
     copies = [track for track in job.tracks if track.action == "copy"]
     if not copies:
         return []
-    with open_input(source) as original:
+    with open_input(source, job.source.limits) as original:
         menu = bool(container_for(job.output).exact and kept_chapters(original, job.source))  # MP4's are a text track
         whole = record(original, [track.index for track in copies if track.kind != "attachment"])
     planned = {index: _planned(job, index, recording, left_out) for index, recording in whole.items()}

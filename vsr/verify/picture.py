@@ -23,7 +23,7 @@ def check_picture(job: Job, output: str, wrong: list[str]) -> None:
     """
     encoder, container, report = job.encoder, container_for(job.output), Report()
     assert encoder is not None
-    with open_input(output) as written:
+    with open_input(output, job.output_limits) as written:
         track: Any = written.streams[0]
         first = next(pictures(track, packets(written, [track], report), report), None)
         if first is None:

@@ -36,7 +36,7 @@ def expected_times(job: Job, source: str, *, decode: bool) -> list[Fraction]:
     base, begin, end = job.source.time_base, job.source.start, job.source.end
     if source == "-":
         return []
-    with open_input(source) as container:
+    with open_input(source, job.source.limits) as container:
         stream: Any = container.streams[job.source.stream]
         coded = packets(container, [stream], Report())
         ticks: list[int]
