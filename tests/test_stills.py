@@ -111,6 +111,7 @@ def test_a_photo_is_turned_upright(tmp_path: Path, repeat: dict[int, Path]) -> N
         ("in.png", "none/out.png", {}, OutputError, "no such folder"),
         ("in.png", "/proc/out.png", {}, OutputError, "can't"),
         ("in.png", "out.png", {"height": 50}, UsageError, "are for videos"),
+        ("in.png", "out.png", {"deinterlace": True}, UsageError, "are for videos"),
         ("in.png", "out.png", {"start": 1.0}, UsageError, "are for videos"),
     ],
 )

@@ -68,7 +68,7 @@ def run_folder(
 def _fitting(settings: RunSettings, path: Path) -> RunSettings:
     """Without what only videos have, for a picture."""
     still = is_still(str(path))
-    return replace(settings, size=None, height=None, start=0.0, duration=None) if still else settings
+    return replace(settings, size=None, height=None, start=0.0, duration=None, deinterlace=False) if still else settings
 
 
 def _make(source: Path, target: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr.chunks import Chunk
+from vsr.deinterlace import Fields
 from vsr.frame import PlanarFormat, TrackFacts
 from vsr.limits import LIMITS
 from vsr.settings import Limits
@@ -41,6 +42,8 @@ class Source:
         alpha: the input has a channel of opacity, which isn't upscaled.
         last_end: where the job's last frame ends, in ticks, if known.
         limits: beyond which nothing is decoded; they shape no content.
+        fields: how the pictures are scanned, by the first of them.
+        deinterlace: interlaced ones are made whole before they are upscaled.
     """
 
     path: str
@@ -65,6 +68,8 @@ class Source:
     last_end: int | None
     alpha: bool = False
     limits: Limits = LIMITS
+    fields: Fields = ""
+    deinterlace: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

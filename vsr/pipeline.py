@@ -9,10 +9,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Set
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from vsr import sinks, y4m
 from vsr.decode import FrameSource, Timeline, lasting, pictures
+from vsr.deinterlace import deinterlaced
 from vsr.demux import open_input, packets
 from vsr.encode import packets as encoded
 from vsr.errors import InputError
@@ -25,6 +26,9 @@ from vsr.report import Clock, LeftOut, Report
 from vsr.settings import EngineSettings, RunSettings
 from vsr.upscaler import UpscaleStage
 from vsr.verify import verify
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 AHEAD = 4  # frames waiting between two stages: enough that none starves, little memory
 Progress = Callable[[Report], None]
@@ -144,8 +148,10 @@ def decoded(job: Job, report: Report) -> Iterator[Generator[Frame]]:
         stream.thread_type = "AUTO"
         timeline = Timeline(source.time_base, source.rate if source.untimed else None, source.nominal)
         frames = FrameSource(timeline, source.facts, report)
-        shown = frames.frames(pictures(stream, packets(container, [stream], report), report))
-        yield lasting(_in_range(shown, source), source.last_end)
+        shown: Iterable[VideoFrame] = pictures(stream, packets(container, [stream], report), report)
+        if source.deinterlace:
+            shown = deinterlaced(shown, source.fields)
+        yield lasting(_in_range(frames.frames(shown), source), source.last_end)
         frames.close()
 
 

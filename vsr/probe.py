@@ -7,6 +7,7 @@ import statistics
 import sys
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 from math import ceil, gcd, lcm
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from vsr.chunks import SECONDS, Chunk, cut
 from vsr.colour import read_facts
 from vsr.convert import has_alpha, planar_format
 from vsr.decode import pictures
+from vsr.deinterlace import fields
 from vsr.demux import open_input, packets, video_stream
 from vsr.encode import (
     SMALLEST,
@@ -137,7 +139,8 @@ def _piped(header: y4m.Header, settings: RunSettings) -> Source:
 def _source(
     settings: RunSettings, container: InputContainer, stream: VideoStream, scanned: Scan, fate: tuple[Track, ...]
 ) -> Source:
-    first = next(pictures(stream, packets(container, [stream], Report()), Report()), None)
+    shown = pictures(stream, packets(container, [stream], Report()), Report())
+    first = next(shown, None)
     if first is None:
         what = "can be decoded" if scanned.pts or scanned.untimed else "is in the file"
         raise InputError(f"{settings.input}: not one frame of track {stream.index} {what}")
@@ -151,6 +154,9 @@ def _source(
     if not scanned.untimed and not chosen:
         length = float((scanned.pts[-1] - begin) * base)
         raise UsageError(f"--start {settings.start:g} is past the end of {settings.input} ({length:.2f} s)")
+    scanned_as = fields(
+        chain([first], shown), stream.codec_context.name, container.format.name, rate, thorough=settings.deinterlace
+    )
     bytes_, modified = identity(settings.input)
     trimmed = bool(settings.start) or end is not None
     return Source(
@@ -175,6 +181,8 @@ def _source(
         origin=_origin(container, 0 if scanned.untimed else chosen[0], base, fate, start if trimmed else None),
         last_end=_last_end(scanned, end),
         alpha=has_alpha(first.format.name) or stream.metadata.get("alpha_mode") == "1",  # VP8 and VP9 keep it apart
+        fields=scanned_as,
+        deinterlace=settings.deinterlace,
     )
 
 
@@ -239,6 +247,8 @@ def _job(settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks:
     encoder = None if sink else _encoder(settings, source, scale, notes)
     if source.untimed and source.path != "-":
         notes.append(f"no usable timestamps in the input: frames are set at {float(source.rate):g} a second")
+    if source.fields or source.deinterlace:
+        notes.append(_interlaced(source))
     if source.alpha:
         notes.append("dropped: the alpha channel")
     if sink == "" and not container_for(settings.output).rotation and source.facts.display_matrix:
@@ -261,6 +271,15 @@ def _job(settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks:
         chunks=chunks,
         notes=tuple(notes),
     )
+
+
+def _interlaced(source: Source) -> str:
+    if source.deinterlace and not source.fields:
+        return "the first frames are whole already: --deinterlace changes only those flagged as interlaced, if any"
+    if source.deinterlace:
+        return "interlaced input: made whole by bwdif, one frame for each"
+    seen = "flagged so" if source.fields == "flagged" else "its frames are two moments woven"
+    return f"interlaced input ({seen}): moving edges will show combs; --deinterlace makes the frames whole first"
 
 
 def _scale(settings: RunSettings, source: Source) -> int:

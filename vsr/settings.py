@@ -78,6 +78,7 @@ class RunSettings:
     sink: Sink | None = None  # instead of a file
     start: float = 0.0  # seconds from the first frame
     duration: float | None = None  # seconds; None: to the end
+    deinterlace: bool = False  # one whole frame for each interlaced one
     overwrite: bool = False
 
     @classmethod

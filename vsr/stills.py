@@ -47,8 +47,8 @@ def run(settings: RunSettings) -> Report:
     suffix = Path(settings.output).suffix.lower()
     if suffix not in STILLS:
         raise UsageError(f"{settings.output}: a picture goes to a picture ({', '.join(STILLS)})")
-    if settings.size or settings.height or settings.start or settings.duration:
-        raise UsageError("--size, --height, --start and --duration are for videos; pictures take --scale")
+    if settings.size or settings.height or settings.start or settings.duration or settings.deinterlace:
+        raise UsageError("--size, --height, --start, --duration, --deinterlace are for videos; pictures take --scale")
     check_output(settings.input, settings.output, overwrite=settings.overwrite)
     begin, report = time.perf_counter(), Report(input=settings.input, output=settings.output)
     with Upscaler(**vars(settings.engine)) as upscaler:

@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     part = p.add_argument_group("part of the video")
     part.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="seconds or [HH:]MM:SS")
     part.add_argument("--duration", type=_seconds, metavar="TIME", help="seconds or [HH:]MM:SS")
+    part.add_argument("--deinterlace", action="store_true", help="make interlaced frames whole (bwdif)")
     net = p.add_argument_group("network")
     net.add_argument("--network", default="auto", help="name of a network (default m4c16)")
     net.add_argument("--model", type=Path, metavar="FILE", help="your own luma network, ONNX")
@@ -144,6 +145,7 @@ def _settings(args: argparse.Namespace) -> RunSettings:
         sink=args.sink or ("null" if args.output is None else None),
         start=args.start,
         duration=args.duration,
+        deinterlace=args.deinterlace,
         overwrite=args.overwrite,
     )
 
