@@ -70,6 +70,21 @@ def test_a_file(vsr_run: Run, clip: Path, tmp_path: Path) -> None:
     assert names(tmp_path) == ["in.mp4", "out.mp4"]
 
 
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("sample", "15 of 15 frames decoded)"),
+        ("full", "1 sound tracks decoded)"),
+        ("none", "not verified (--verify none)"),
+    ],
+)
+def test_how_much_is_verified_is_said(vsr_run: Run, clip: Path, tmp_path: Path, mode: str, said: str) -> None:
+    code, _, err = vsr_run(clip, tmp_path / "out.mp4", "--verify", mode)
+    assert code == 0
+    assert said in err
+    assert ("verified (15" in err) == (mode != "none")
+
+
 def test_quiet_says_nothing(vsr_run: Run, clip: Path, tmp_path: Path) -> None:
     assert vsr_run(clip, tmp_path / "out.mp4", "--quiet") == (0, "", "")
 

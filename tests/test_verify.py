@@ -95,7 +95,10 @@ def test_the_finished_file_passes_and_says_what_was_checked(done: tuple[Path, Pa
     source, output, job = done
     lines = verify(str(source), str(output), job)
     assert lines[0] == "20 frames, every pts"
-    assert [line.split(":")[0] for line in lines[2:]] == ["audio track 1, aac (deu)", "audio track 2, ac3 (fra)"]
+    assert [line.split(":")[0] for line in lines[2:4]] == ["audio track 1, aac (deu)", "audio track 2, ac3 (fra)"]
+    assert lines[4:] == ["20 of 20 frames decoded"]
+    assert verify(str(source), str(output), job, mode="full")[4:] == [*lines[4:], "2 sound tracks decoded"]
+    assert verify(str(source), str(output), job, mode="none") == []
 
 
 def test_written_again_without_change_it_still_passes(done: tuple[Path, Path, Job], tmp_path: Path) -> None:
@@ -258,6 +261,18 @@ def test_a_file_that_cannot_be_decoded(done: tuple[Path, Path, Job], tmp_path: P
         pytest.skip("the muxer itself refuses such packets")
     with pytest.raises(VerificationError, match="no frame can be decoded"):
         verify(str(source), str(remuxed(output, tmp_path / output.name, blank)), job)
+
+
+def test_a_pipe_is_counted(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    source, output = Clip(pts=range(20)).write(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    settings = RunSettings.of(input=str(source), output=str(output), model=repeat[2])
+    run(job := probe(settings), settings)
+    piped = replace(job, source=replace(job.source, path="-", time_base=Fraction(1, 25), start=0, last_end=None))
+    verify("-", str(output), piped, upscaled=20)
+    with pytest.raises(VerificationError, match="picture track: 20 instead of 21"):
+        verify("-", str(output), piped, upscaled=21)
+    with pytest.raises(VerificationError, match=r"picture track: number \d+ is \S+ ms off"):
+        verify("-", str(output), replace(piped, source=replace(piped.source, time_base=Fraction(1, 24))), upscaled=20)
 
 
 @pytest.mark.parametrize("seed", range(3))

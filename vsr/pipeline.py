@@ -100,7 +100,11 @@ def run(
 def publish(job: Job, part: Path, report: Report, settings: RunSettings, left_out: Set[LeftOut]) -> None:
     """Verifies the finished part, then gives it its name."""
     with report.stage("verify"):
-        report.verified = verify(job.source.path, str(part), job, left_out)
+        report.verified = verify(
+            job.source.path, str(part), job, left_out, mode=settings.verify, upscaled=report.frames_upscaled
+        )
+    if settings.verify == "none":
+        report.note("not verified (--verify none)")
     check_output(job.source.path, job.output, overwrite=settings.overwrite)
     with part.open("rb") as file:
         os.fsync(file.fileno())

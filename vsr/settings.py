@@ -12,9 +12,11 @@ from vsr.errors import UsageError
 Backend = Literal["auto", "openvino", "pytorch"]
 Precision = Literal["auto", "int8", "bf16", "float32"]
 Sink = Literal["null", "md5", "y4m"]
+Verification = Literal["sample", "full", "none"]
 BACKENDS: tuple[Backend, ...] = ("auto", "openvino", "pytorch")
 PRECISIONS: tuple[Precision, ...] = ("auto", "int8", "bf16", "float32")
 SINKS: tuple[Sink, ...] = ("null", "md5", "y4m")
+VERIFICATIONS: tuple[Verification, ...] = ("sample", "full", "none")
 SCALES = (2, 3, 4)
 
 
@@ -80,6 +82,7 @@ class RunSettings:
     duration: float | None = None  # seconds; None: to the end
     deinterlace: bool = False  # one whole frame for each interlaced one
     overwrite: bool = False
+    verify: Verification = "sample"  # decode the first, the last and every 10th GOP, or everything; packets always
 
     @classmethod
     def of(cls, **options: Any) -> Self:

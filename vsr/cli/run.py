@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from vsr import __version__
 from vsr.errors import Interrupted, OutputError, UsageError, VsrError
-from vsr.settings import BACKENDS, PRECISIONS, SCALES, SINKS, EncodeSettings, EngineSettings, Limits, RunSettings
+from vsr.settings import (
+    BACKENDS,
+    PRECISIONS,
+    SCALES,
+    SINKS,
+    VERIFICATIONS,
+    EncodeSettings,
+    EngineSettings,
+    Limits,
+    RunSettings,
+)
 
 if TYPE_CHECKING:
     from vsr.report import Report
@@ -69,6 +79,8 @@ def parser() -> argparse.ArgumentParser:
                      help="any option of the encoder; repeatable")  # fmt: skip
     run = p.add_argument_group("run")
     run.add_argument("--sink", choices=SINKS, help="instead of a file: count, checksum, or y4m to standard output")
+    run.add_argument("--verify", choices=VERIFICATIONS, default="sample",
+                     help="read the file back and decode every 10th GOP (default), all of it, or nothing")  # fmt: skip
     run.add_argument("--overwrite", action="store_true", help="replace the output once the new file is verified")
     run.add_argument(
         "--dry-run", action="store_true", help="print the job, an estimate of time and size; write nothing"
@@ -147,6 +159,7 @@ def _settings(args: argparse.Namespace) -> RunSettings:
         duration=args.duration,
         deinterlace=args.deinterlace,
         overwrite=args.overwrite,
+        verify=args.verify,
     )
 
 

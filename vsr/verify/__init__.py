@@ -13,14 +13,29 @@ from vsr.demux import open_input
 from vsr.errors import VerificationError
 from vsr.job import Job
 from vsr.report import LeftOut
+from vsr.settings import Verification
 from vsr.verify.copies import check_copies
+from vsr.verify.decoding import check_decoding, check_sound
 from vsr.verify.picture import check_picture
 from vsr.verify.recording import record
 from vsr.verify.times import check_end, check_times
 
 
-def verify(source: str, output: str, job: Job, left_out: Set[LeftOut] = frozenset()) -> list[str]:
-    """Compares the file `output` with the file `source` as `job` planned it, but for packets that were left out.
+def verify(
+    source: str,
+    output: str,
+    job: Job,
+    left_out: Set[LeftOut] = frozenset(),
+    *,
+    mode: Verification = "sample",
+    upscaled: int = 0,
+) -> list[str]:
+    """Compares the file `output` with the file `source` as `job` planned it.
+
+    Args:
+        left_out: packets of the source that couldn't be stored and were counted as damage.
+        mode: how much is decoded; "none" reads nothing and finds nothing.
+        upscaled: frames of the run, for a source that can't be read again (standard input).
 
     Returns:
         What was found right, one line each.
@@ -28,15 +43,21 @@ def verify(source: str, output: str, job: Job, left_out: Set[LeftOut] = frozense
     Raises:
         VerificationError: all differences, in one line.
     """
+    if mode == "none":
+        return []
     wrong: list[str] = []
     with open_input(output, job.output_limits) as written:
         found = record(written, [stream.index for stream in written.streams if stream.type != "attachment"])
         track: Any = written.streams[0]
-        shift = check_times(job, source, found[0], wrong)
+        shift = check_times(job, source, found[0], upscaled, wrong)
         check_picture(job, output, wrong)
         copies = check_copies(job, source, written, found, shift, left_out, wrong)
         check_end(job, track, found[0].times[-1] - shift if found[0].times else None, wrong)
+    decoded = [check_decoding(output, job.output_limits, found[0], mode, wrong)]
+    if mode == "full":
+        decoded.append(check_sound(source, output, job, wrong))
     if wrong:
         raise VerificationError(f"{job.output} was not written; read back, it was wrong: " + "; ".join(wrong))
     frames = f"{len(found[0].times)} frames, every pts"
-    return [frames, f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation", *copies]
+    facts = f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation"
+    return [frames, facts, *copies, *filter(None, decoded)]

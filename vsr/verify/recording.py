@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Recording:
-    """One track's packets: times in seconds, checksums of what they carry."""
+    """One track's packets: times in seconds, checksums of what they carry, how many are keys."""
 
     tick: Fraction
     times: list[Fraction] = field(default_factory=list)
     payloads: list[frozenset[int]] = field(default_factory=list)
+    keys: int = 0
 
 
 def record(container: InputContainer, indexes: Sequence[int]) -> dict[int, Recording]:
@@ -35,6 +36,7 @@ def record(container: InputContainer, indexes: Sequence[int]) -> dict[int, Recor
         if time is None or packet.is_discard and packet.stream.type == "video":
             continue
         recording = found[packet.stream.index]
+        recording.keys += packet.is_keyframe
         recording.times.append(time * packet.time_base)
         if packet.stream.type != "video":
             recording.payloads.append(checksums(bytes(packet)))

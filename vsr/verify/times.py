@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
-def check_times(job: Job, source: str, found: Recording, wrong: list[str]) -> Fraction:
+def check_times(job: Job, source: str, found: Recording, upscaled: int, wrong: list[str]) -> Fraction:
     """Frame count and every pts; the common shift."""
-    expected = expected_times(job, source, decode=False)
+    expected = numbered_times(job, upscaled) if source == "-" else expected_times(job, source, decode=False)
     problem, shift = _compare(expected, found.times, job.source.time_base, found.tick)
     if problem and source != "-":  # packets aren't frames where the source is damaged or hides some: ask the decoder
         expected = expected_times(job, source, decode=True)
@@ -31,11 +31,15 @@ def check_times(job: Job, source: str, found: Recording, wrong: list[str]) -> Fr
     return shift
 
 
+def numbered_times(job: Job, count: int) -> list[Fraction]:
+    """When `count` frames of a source without timestamps are to be shown, in seconds from the job's origin."""
+    start = job.source.start
+    return [tick * job.source.time_base - job.source.origin for tick in range(start, start + count)]
+
+
 def expected_times(job: Job, source: str, *, decode: bool) -> list[Fraction]:
     """When each frame of the job is to be shown, in seconds from its origin: by its packets, or by decoding them."""
     base, begin, end = job.source.time_base, job.source.start, job.source.end
-    if source == "-":
-        return []
     with open_input(source, job.source.limits) as container:
         stream: Any = container.streams[job.source.stream]
         coded = packets(container, [stream], Report())
@@ -54,10 +58,10 @@ def _compare(
     expected: Sequence[Fraction], found: Sequence[Fraction], base: Fraction, tick: Fraction
 ) -> tuple[str, Fraction]:
     """(what differs, or ""; shift): times equal after a shift of whole ticks, exactly where `tick` divides `base`."""
-    if not expected:
-        return "", Fraction(0)
     if len(expected) != len(found):
         return f"{len(found)} instead of {len(expected)}", Fraction(0)
+    if not expected:
+        return "", Fraction(0)
     tolerance = Fraction(0) if (base / tick).denominator == 1 else tick / 2
     near = (found[0] - expected[0]) // tick * tick
     shifts = sorted((near, near + tick), key=lambda s: _worst(expected, found, s)[0])
