@@ -13,7 +13,7 @@ from typing import Any, Literal
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.codec.context import Flags
+from av.codec.context import CodecContext, Flags
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
@@ -144,6 +144,8 @@ def _add_picture(target: Any, clip: Clip) -> Any:
     context.flags |= int(Flags.frame_duration)
     write_tags(context, clip.colour)
     stream.set_display_matrix(clip.matrix)
+    if "yuva" in clip.pix_fmt and clip.codec.startswith("libvpx"):
+        stream.metadata["alpha_mode"] = "1"
     if clip.language:
         stream.metadata["language"] = clip.language
 
@@ -218,6 +220,8 @@ def _copied_subtitle(target: Any, language: str, path: Path) -> Any:
 def picture(pix_fmt: str, size: tuple[int, int], number: int) -> VideoFrame:
     """Frame `number` of every clip: two gradients that move, and in the middle a block of noise of its own."""
     format = PlanarFormat.of(pix_fmt)
+    if pix_fmt.startswith("ya"):
+        return VideoReformatter().reformat(picture("yuva444p", size, number), format=pix_fmt)
     if format is None:
         return VideoReformatter().reformat(picture("yuv444p", size, number), format=pix_fmt)
     frame = VideoFrame(*size, pix_fmt)
@@ -292,11 +296,15 @@ class Shown:
 
 
 def frames(path: Path | str) -> list[Shown]:
-    """Every frame of the first video track as one decoder thread gives it."""
+    """Every frame of the first video track as one decoder thread gives it; also alpha that VP8 and VP9 keep apart."""
     with av.open(str(path)) as source:
         stream = source.streams.video[0]
         stream.thread_count = 1
-        return [_shown(frame, stream) for frame in source.decode(stream)]
+        if "1" not in (stream.metadata.get(key) for key in ("alpha_mode", "ALPHA_MODE")):
+            return [_shown(frame, stream) for frame in source.decode(stream)]
+        decoder: Any = CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[stream.codec_context.name], "r")
+        coded = [packet if packet.size else None for packet in source.demux(stream)]
+        return [_shown(frame, stream) for packet in coded for frame in decoder.decode(packet)]
 
 
 def _shown(frame: Any, stream: Any) -> Shown:

@@ -1,4 +1,4 @@
-"""Which encoder is chosen, and the times it gives its packets."""
+"""The times packets get, and the aspect that keeps the shape."""
 
 from __future__ import annotations
 
@@ -8,90 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from vsr.encode import DecodeTimes, choose_encoder, even, output_aspect
-from vsr.errors import OutputError, UsageError
-from vsr.frame import PlanarFormat
-from vsr.settings import EncodeSettings
-from vsr.tracks import container_for
-
-
-def chosen(samples: str, output: str, **settings: str) -> tuple[str, str]:
-    format = PlanarFormat.of(samples)
-    assert format is not None
-    return choose_encoder(format, container_for(output), EncodeSettings(**settings), output)[:2]  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("pix_fmt", "output", "codec", "stored"),
-    [
-        ("yuv420p", "a.mp4", "libx264", "yuv420p"),
-        ("yuv422p10le", "a.mkv", "libx264", "yuv422p10le"),
-        ("yuv420p9le", "a.mp4", "libx264", "yuv420p10le"),
-        ("yuv420p12le", "a.mp4", "libx265", "yuv420p12le"),
-        ("yuv444p12le", "a.ts", "libx265", "yuv444p12le"),
-        ("gray", "a.mp4", "libx264", "gray"),
-        ("gray12le", "a.mp4", "libx265", "gray12le"),
-        ("yuv444p16le", "a.mkv", "ffv1", "yuv444p16le"),
-        ("yuv420p", "a.webm", "libvpx-vp9", "yuv420p"),
-        ("yuv444p", "a.webm", "libvpx-vp9", "yuv444p"),
-        ("yuv420p10le", "a.webm", "libsvtav1", "yuv420p10le"),
-    ],
-)
-def test_the_encoder_keeps_depth_and_chroma(pix_fmt: str, output: str, codec: str, stored: str) -> None:
-    assert chosen(pix_fmt, output) == (codec, stored)
-
-
-@pytest.mark.parametrize(
-    ("pix_fmt", "output"), [("yuv444p16le", "a.mp4"), ("yuv422p10le", "a.webm"), ("gray16le", "a.ts")]
-)
-def test_no_encoder_is_said_before_the_run(pix_fmt: str, output: str) -> None:
-    with pytest.raises(OutputError, match=f"{output}: no encoder for {pix_fmt} in this container; .mkv takes it"):
-        chosen(pix_fmt, output)
-
-
-@pytest.mark.parametrize(
-    ("settings", "reason"),
-    [
-        ({"codec": "libx266"}, "no encoder named libx266 here"),
-        ({"codec": "libsvtav1"}, "libsvtav1 can't store yuv444p"),
-        ({"pix_fmt": "yuv999p"}, "libx264 can't store yuv999p"),
-        ({"codec": "aac"}, "aac can't store yuv444p"),
-    ],
-)
-def test_a_choice_that_cannot_be(settings: dict[str, str], reason: str) -> None:
-    with pytest.raises(UsageError, match=reason):
-        chosen("yuv444p", "a.mp4", **settings)
-
-
-def test_options_reach_the_encoder() -> None:
-    container, format = container_for("a.mp4"), PlanarFormat()
-    options = choose_encoder(format, container, EncodeSettings(crf=21.5, preset="slow", options={"tune": "film"}), "")[
-        2
-    ]
-    assert options == {"preset": "slow", "crf": "21.5", "tune": "film"}
-    settings = EncodeSettings(codec="libvpx-vp9", preset="3", options={"crf": "9"})
-    options = choose_encoder(format, container, settings, "")[2]
-    assert (options["cpu-used"], options["crf"]) == ("3", "9")
-    assert "preset" not in options
-
-
-@pytest.mark.parametrize(
-    ("size", "codec", "pix_fmt", "expected"),
-    [
-        ((47, 33), "libx264", "yuv420p", (48, 34)),
-        ((47, 33), "libx265", "yuv422p10le", (48, 33)),
-        ((47, 33), "libx264", "yuv444p", (47, 33)),
-        ((47, 33), "libx264", "gray", (47, 33)),
-        ((47, 33), "libvpx-vp9", "yuv420p", (47, 33)),
-        ((47, 33), "ffv1", "yuv420p", (47, 33)),
-        ((48, 34), "libx264", "yuv420p", (48, 34)),
-        ((47, 33), "prores_ks", "yuva444p10le", (48, 34)),
-    ],
-)
-def test_even_sizes_only_where_they_must(
-    size: tuple[int, int], codec: str, pix_fmt: str, expected: tuple[int, int]
-) -> None:
-    assert even(size, codec, pix_fmt) == expected
+from vsr.encode import DecodeTimes, output_aspect
 
 
 def test_the_aspect_keeps_the_shape() -> None:

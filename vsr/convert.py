@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from av.video.format import VideoFormat
 
 from vsr.errors import InputError
-from vsr.frame import PlanarFormat, Plane, Planes
+from vsr.frame import Chroma, PlanarFormat, Plane, Planes
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.plane import VideoPlane
 
-DEPTHS = (8, 9, 10, 12, 14, 16)  # of FFmpeg's planar formats
+DEPTHS = (8, 9, 10, 12, 14, 16)  # of FFmpeg's planar formats; it has none of some depths with alpha
 
 
-def planar_format(format: VideoFormat) -> PlanarFormat:
+def planar_format(format: VideoFormat, *, alpha: bool = False) -> PlanarFormat:
     """The planar format that holds every sample of `format`; the same one when it is planar YUV or grey already.
 
     RGB and palette become 4:4:4 of the same depth, finer or odder chroma layouts the next finer of 4:2:0, 4:2:2, 4:4:4.
+
+    Args:
+        alpha: with the plane of opacity, where `format` has one.
 
     Raises:
         InputError: float or Bayer samples.
     """
     exact = PlanarFormat.of(format.name)
     if exact is not None:
-        return exact
+        return exact if alpha else exact.opaque
     if "bayer" in format.name or any(component.bits > 16 for component in format.components):
         raise InputError(f"pixel format {format.name} is not supported: integer YUV, RGB or grey is")
     bits = max(8, *(component.bits for component in format.components))
-    depth = next(d for d in DEPTHS if d >= bits)
+    made = (PlanarFormat(chroma=_chroma(format), depth=d, alpha=alpha and has_alpha(format.name)) for d in DEPTHS)
+    return next(f for f in made if f.depth >= bits and (not f.alpha or _exists(f.pix_fmt)))
+
+
+def _chroma(format: VideoFormat) -> Chroma:
     if is_rgb(format):
-        return PlanarFormat(chroma="444", depth=depth)
-    if len(format.components) < 3:
-        return PlanarFormat(chroma="grey", depth=depth)
+        return "444"
+    if all(component.is_luma or component.is_alpha for component in format.components):
+        return "grey"
     across, down = format.chroma_width(1024) < 1024, format.chroma_height(1024) < 1024
-    return PlanarFormat(chroma=("420" if down else "422") if across else "444", depth=depth)
+    return ("420" if down else "422") if across else "444"
+
+
+def _exists(pix_fmt: str) -> bool:
+    try:
+        VideoFormat(pix_fmt, 16, 16)
+    except ValueError:
+        return False
+    return True
 
 
 def is_rgb(format: VideoFormat) -> bool:
@@ -54,27 +70,54 @@ def copy_in(frame: VideoFrame, format: PlanarFormat, planes: Planes) -> None:
     """Copies the frame's samples into `planes`, through swscale when its layout differs from `format`.
 
     swscale runs in one thread: several take longer to start than to convert, and get some samples of small P010 wrong.
+    Opacity the frame hasn't got is full.
     """
+    opaque = format.alpha and not has_alpha(frame.format.name)
+    wanted = format.opaque if opaque else format
     if is_rgb(frame.format):
-        frame = frame.reformat(format=format.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG", threads=1)
-    elif PlanarFormat.of(frame.format.name) != format:
-        frame = frame.reformat(format=format.pix_fmt, threads=1)
-    for plane, target in zip(frame.planes, planes, strict=True):
-        np.copyto(target, rows(plane, target))
+        frame = frame.reformat(format=wanted.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG", threads=1)
+    elif PlanarFormat.of(frame.format.name) != wanted:
+        frame = frame.reformat(format=wanted.pix_fmt, threads=1)
+    for source, target in zip(samples(frame, wanted), planes, strict=not opaque):
+        np.copyto(target, source[: target.shape[0], : target.shape[1]])
+    if opaque:
+        planes[-1].fill(format.white)
 
 
 def copy_out(planes: Planes, frame: VideoFrame) -> None:
     """Copies `planes` into the frame's; a frame one sample larger (even size for 4:2:0) gets the edge repeated."""
-    for source, plane in zip(planes, frame.planes, strict=True):
-        target = rows(plane, source, plane.height, plane.width)
+    format = PlanarFormat.of(frame.format.name)
+    assert format is not None
+    for source, target in zip(planes, samples(frame, format), strict=True):
         height, width = source.shape
         target[:height, :width] = source
         target[:height, width:] = source[:, -1:]
         target[height:] = target[height - 1 : height]
 
 
-def rows(plane: VideoPlane, like: Plane, height: int = 0, width: int = 0) -> Plane:
-    """The plane's samples without the padding at the end of its lines; a view, valid as long as the frame."""
-    samples: Any = np.frombuffer(memoryview(plane), like.dtype).reshape(-1, plane.line_size // like.itemsize)
-    lines: Plane = samples[: height or like.shape[0], : width or like.shape[1]]
-    return lines
+def samples(frame: VideoFrame, format: PlanarFormat) -> Planes:
+    """The frame's samples by plane, without the padding at the end of lines; views, valid as long as the frame.
+
+    FFmpeg keeps grey and its opacity side by side in one plane.
+    """
+    if format.chroma == "grey" and format.alpha:
+        both = _rows(frame.planes[0], format, frame.height, 2 * frame.width)
+        return both[:, 0::2], both[:, 1::2]
+    return tuple(_rows(plane, format, plane.height, plane.width) for plane in frame.planes)
+
+
+def with_chroma(format: PlanarFormat, planes: Planes, chroma: Chroma) -> tuple[PlanarFormat, Planes]:
+    """Grey as YUV without colour; swscale would squeeze its luma, taking all grey for full range."""
+    made = replace(format, chroma=chroma)
+    small = made.shapes(planes[0].shape[1], planes[0].shape[0])[1]
+    neutral = np.full(small, 1 << (format.depth - 1), format.dtype)
+    return made, (planes[0], neutral, neutral, *planes[1:])
+
+
+def _rows(plane: VideoPlane, format: PlanarFormat, height: int, width: int) -> Plane:
+    if plane.line_size < 0:  # PyAV's buffer begins at the first line and runs away from the others
+        raise InputError("pictures with their rows stored from the bottom up are supported in RGB only")
+    kind = format.dtype
+    lines: Any = np.frombuffer(memoryview(plane), kind).reshape(-1, plane.line_size // kind.itemsize)
+    inside: Plane = lines[:height, :width]
+    return inside

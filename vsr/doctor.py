@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vsr.backends import cache_folder, open_engine
-from vsr.encode import DEFAULTS
+from vsr.encoders import ENCODERS
 from vsr.errors import UsageError, VsrError
 from vsr.frame import Frame, PlanarFormat, Planes
 from vsr.graph import INPUTS, FrameSpec, describe
@@ -28,17 +28,6 @@ from vsr.pipeline import upscale
 from vsr.settings import Backend, EngineSettings
 
 Status = Literal["ok", "--", "FAIL"]
-ENCODERS = (
-    "libx264",
-    "libx265",
-    "libsvtav1",
-    "libvpx-vp9",
-    "ffv1",
-    "prores_ks",
-    "h264_nvenc",
-    "hevc_nvenc",
-    "av1_nvenc",
-)
 PIX_FMTS = {"prores_ks": "yuv422p10le"}  # what it takes; the others take yuv420p
 ENGINES: tuple[tuple[Backend, Exact], ...] = (
     ("openvino", "float32"),
@@ -137,7 +126,7 @@ def round_trip(encoder: str, *, least: float = LEAST_CODED) -> str:
 
 def _write(file: io.BytesIO | str, encoder: str) -> None:
     with av.open(file, "w", format="matroska") as target:
-        stream = target.add_stream(encoder, rate=25, options=dict(DEFAULTS.get(encoder, {})))
+        stream = target.add_stream(encoder, rate=25, options=dict(ENCODERS[encoder].defaults))
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, PIX_FMTS.get(encoder, "yuv420p")
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -15,85 +15,18 @@ from av.video.frame import VideoFrame
 
 from vsr.chunks import split
 from vsr.colour import tag_frame, write_tags
-from vsr.convert import DEPTHS, copy_out
-from vsr.errors import OutputError, UsageError
+from vsr.convert import copy_out, with_chroma
+from vsr.encoders import handed
+from vsr.errors import UsageError
 from vsr.frame import ChromaLocation, Frame, PlanarFormat
 from vsr.job import Encoder, Job, Source
 from vsr.report import Report
-from vsr.settings import EncodeSettings
-from vsr.tracks import Container
 
 if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.codeccontext import VideoCodecContext
 
-# Quality and effort when the user says nothing; about the same look from every encoder.
-DEFAULTS: Mapping[str, Mapping[str, str]] = {
-    "libx264": {"preset": "veryfast", "crf": "18"},
-    "libx265": {"preset": "fast", "crf": "20", "x265-params": "log-level=error"},
-    "libvpx-vp9": {"cpu-used": "6", "crf": "24", "b": "0", "deadline": "good", "row-mt": "1"},
-    "libsvtav1": {"preset": "9", "crf": "26"},
-    "ffv1": {"level": "3", "slicecrc": "1"},
-}
-PRESET_OPTION = {"libvpx-vp9": "cpu-used"}
-SMALLEST = {"libx265": 64}  # narrower pictures corrupt its memory
 ASPECT_TERM = 4096  # FFmpeg's libx264 rounds to terms no larger
-ANY_SIZE = frozenset({"libvpx-vp9", "ffv1"})  # the others ask for even sizes where chroma is subsampled
-
-
-def choose_encoder(
-    format: PlanarFormat, container: Container, settings: EncodeSettings, name: str
-) -> tuple[str, str, dict[str, str]]:
-    """(encoder, pix_fmt, options) for samples of `format` in `container`; never loses depth or chroma unasked.
-
-    Args:
-        name: of the output file, for messages.
-
-    Raises:
-        OutputError: nothing here stores such samples.
-        UsageError: an unknown encoder, one that can't store `--pix-fmt`, or an option it doesn't have.
-    """
-    candidates = (settings.codec,) if settings.codec else container.encoders
-    for codec in candidates:
-        if codec not in av.codecs_available:
-            raise UsageError(f"no encoder named {codec} here (this container's: {', '.join(container.encoders)})")
-        pix_fmt = settings.pix_fmt or _exact_or_deeper(format, codec)
-        if pix_fmt in _pix_fmts(codec):
-            options = _options(codec, settings)
-            _check_names(codec, options)
-            return codec, pix_fmt, options
-    wanted = settings.pix_fmt or format.pix_fmt
-    if settings.codec or settings.pix_fmt:
-        known = ", ".join(sorted(_pix_fmts(candidates[0]))) or "nothing planar"
-        raise UsageError(f"{candidates[0]} can't store {wanted} (it takes {known})")
-    raise OutputError(f"{name}: no encoder for {wanted} in this container; .mkv takes it, or give --pix-fmt")
-
-
-def _pix_fmts(codec: str) -> set[str]:
-    return {format.name for format in av.Codec(codec, "w").video_formats or ()}
-
-
-def _exact_or_deeper(format: PlanarFormat, codec: str) -> str | None:
-    """The encoder's format of the same chroma and the least depth that holds all bits."""
-    names = (PlanarFormat(chroma=format.chroma, depth=depth).pix_fmt for depth in DEPTHS if depth >= format.depth)
-    return next((name for name in names if name in _pix_fmts(codec)), None)
-
-
-def _options(codec: str, settings: EncodeSettings) -> dict[str, str]:
-    options = dict(DEFAULTS.get(codec, {}))
-    if settings.preset is not None:
-        options[PRESET_OPTION.get(codec, "preset")] = settings.preset
-    if settings.crf is not None:
-        options["crf"] = f"{settings.crf:g}"
-    return options | dict(settings.options)
-
-
-def _check_names(codec: str, options: Mapping[str, str]) -> None:
-    """Raises UsageError for options the encoder doesn't have: FFmpeg passes over them."""
-    known = av.CodecContext.create(codec, "w").supported_options
-    unknown = options.keys() - {option.name for option in (*known.generic, *known.private)}
-    if unknown:
-        raise UsageError(f"{codec} has no option {', '.join(sorted(unknown))} (see: ffmpeg -h encoder={codec})")
 
 
 def encoder_threads() -> int:
@@ -101,21 +34,13 @@ def encoder_threads() -> int:
     return max(1, (os.cpu_count() or 1) * 3 // 2)
 
 
-def even(size: tuple[int, int], codec: str, pix_fmt: str) -> tuple[int, int]:
-    """Width and height rounded up to what the encoder takes."""
-    layout = PlanarFormat.of(pix_fmt)
-    chroma = layout.chroma if layout else "420"
-    if codec in ANY_SIZE or chroma in ("444", "grey"):
-        return size
-    return size[0] + size[0] % 2, size[1] + (size[1] % 2 if chroma == "420" else 0)
-
-
 def configure(context: VideoCodecContext, job: Job, *, global_header: bool, threads: int) -> None:
     """Puts all that the job says about the encoder on a context that isn't open yet."""
     encoder = job.encoder
     assert encoder is not None
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 says otherwise how it is set up, 20 lines to standard error
-    context.width, context.height, context.pix_fmt = encoder.width, encoder.height, encoder.pix_fmt
+    context.width, context.height = encoder.width, encoder.height
+    context.pix_fmt = handed(encoder.codec, encoder.pix_fmt)
     context.time_base, context.framerate = job.source.time_base, job.source.rate
     context.sample_aspect_ratio = encoder.aspect
     context.thread_count = threads
@@ -241,12 +166,17 @@ def _picture(frame: Frame, job: Job) -> VideoFrame:
     assert encoder is not None
     resized = (frame.width, frame.height) != job.upscaled or not _padded((frame.width, frame.height), encoder)
     size = (frame.width, frame.height) if resized else (encoder.width, encoder.height)
-    picture = VideoFrame(*size, frame.format.pix_fmt)
-    copy_out(frame.planes, picture)
+    format, planes = frame.format, frame.planes
+    stored = PlanarFormat.of(encoder.pix_fmt)
+    if stored and format.chroma == "grey" != stored.chroma:
+        format, planes = with_chroma(format, planes, stored.chroma)
+    picture = VideoFrame(*size, format.pix_fmt)
+    copy_out(planes, picture)
     tag_frame(picture, frame.facts.colour)
-    if resized or picture.format.name != encoder.pix_fmt:
+    samples = handed(encoder.codec, encoder.pix_fmt)
+    if resized or picture.format.name != samples:
         size = (encoder.width, encoder.height)
-        picture = picture.reformat(*size, encoder.pix_fmt, interpolation="LANCZOS", threads=1)  # quicker than several
+        picture = picture.reformat(*size, samples, interpolation="LANCZOS", threads=1)  # quicker than several
         tag_frame(picture, frame.facts.colour)
     return picture
 

@@ -40,15 +40,17 @@ SUBSAMPLING: Mapping[Chroma, tuple[int, int]] = MappingProxyType({"420": (2, 2),
 
 @dataclass(frozen=True, kw_only=True)
 class PlanarFormat:
-    """Sample layout: planar Y, U, V of one bit depth, or a single plane of grey.
+    """Sample layout: planar Y, U, V of one bit depth, or a single plane of grey; opacity may follow as the last plane.
 
     Args:
         chroma: "420", "422", "444" or "grey" (no chroma planes).
         depth: bits per sample, 8 to 16; above 8 a sample is a little-endian uint16 with the value in its low bits.
+        alpha: a plane of opacity of luma's size follows; 0 is clear, `white` opaque, whatever the range of luma.
     """
 
     chroma: Chroma = "420"
     depth: int = 8
+    alpha: bool = False
 
     def __post_init__(self) -> None:
         if self.chroma not in ("grey", "420", "422", "444") or not 8 <= self.depth <= 16:
@@ -65,22 +67,31 @@ class PlanarFormat:
 
     @property
     def pix_fmt(self) -> str:
-        """FFmpeg's name, e.g. `yuv420p10le`."""
-        name = "gray" if self.chroma == "grey" else f"yuv{self.chroma}p"
+        """FFmpeg's name, e.g. `yuv420p10le`; it has none for some depths with alpha, and packs grey with alpha."""
+        if self.chroma == "grey":
+            name = f"ya{self.depth}" if self.alpha else "gray" if self.depth == 8 else f"gray{self.depth}"
+            return name if self.depth == 8 else f"{name}le"
+        name = f"yuv{'a' * self.alpha}{self.chroma}p"
         return name if self.depth == 8 else f"{name}{self.depth}le"
+
+    @property
+    def opaque(self) -> PlanarFormat:
+        """The same without the plane of opacity."""
+        return replace(self, alpha=False)
 
     @classmethod
     def of(cls, pix_fmt: str) -> PlanarFormat | None:
-        """The format FFmpeg calls `pix_fmt`; None when that is not planar YUV or grey. `yuvj` names map to `yuv`."""
+        """The format FFmpeg calls `pix_fmt`; None when that isn't one of these. `yuvj` names map to `yuv`."""
         return _BY_NAME.get(pix_fmt.replace("yuvj", "yuv"))
 
     def shapes(self, width: int, height: int) -> tuple[tuple[int, int], ...]:
         """(rows, columns) of each plane; chroma of odd sizes is rounded up, as in FFmpeg."""
-        if self.chroma == "grey":
-            return ((height, width),)
-        across, down = SUBSAMPLING[self.chroma]
-        small = (-(-height // down), -(-width // across))
-        return ((height, width), small, small)
+        luma = (height, width)
+        chroma: tuple[tuple[int, int], ...] = ()
+        if self.chroma != "grey":
+            across, down = SUBSAMPLING[self.chroma]
+            chroma = ((-(-height // down), -(-width // across)),) * 2
+        return (luma, *chroma, *((luma,) if self.alpha else ()))
 
     def nbytes(self, width: int, height: int) -> int:
         """Bytes of one dense buffer that holds every plane at a 256-byte offset."""
@@ -97,7 +108,10 @@ class PlanarFormat:
 
 
 _CHROMAS: tuple[Chroma, ...] = ("grey", "420", "422", "444")
-_BY_NAME = {f.pix_fmt: f for f in (PlanarFormat(chroma=c, depth=d) for c in _CHROMAS for d in range(8, 17))}
+_BY_NAME = {
+    f.pix_fmt: f
+    for f in (PlanarFormat(chroma=c, depth=d, alpha=a) for c in _CHROMAS for d in range(8, 17) for a in (False, True))
+}
 
 
 def _aligned(size: int) -> int:

@@ -19,16 +19,8 @@ from vsr.convert import has_alpha, planar_format
 from vsr.decode import pictures
 from vsr.deinterlace import fields
 from vsr.demux import open_input, packets, video_stream
-from vsr.encode import (
-    SMALLEST,
-    choose_encoder,
-    encoder_threads,
-    even,
-    keeps_aspect,
-    keeps_location,
-    output_aspect,
-    stored_location,
-)
+from vsr.encode import encoder_threads, keeps_aspect, keeps_location, output_aspect, stored_location
+from vsr.encoders import choose_encoder, even, facts_of
 from vsr.errors import InputError, OutputError, UsageError
 from vsr.job import Encoder, Job, Network, Source, identity
 from vsr.limits import check_size, fitting
@@ -315,8 +307,9 @@ def _encoder(settings: RunSettings, source: Source, scale: int, notes: list[str]
     if square and settings.size is None:
         wanted = (max(1, round(wanted[0] * aspect)), wanted[1])
     size = even(wanted, codec, pix_fmt)
-    if min(size) < SMALLEST.get(codec, 1):
-        raise OutputError(f"{codec} needs at least {SMALLEST[codec]} samples a side, not {size[0]}x{size[1]}")
+    if min(size) < facts_of(codec).smallest:
+        needs = f"{codec} needs at least {facts_of(codec).smallest} samples a side, not {size[0]}x{size[1]}"
+        raise OutputError(f"{needs}; --codec ffv1 into .mkv takes any size and depth")
     if square and aspect != 1:
         notes.append(f"{codec} in {muxer} has only square pixels: {size[0]}x{size[1]} (input {aspect} wide)")
     elif size != wanted:

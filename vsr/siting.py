@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import av.error
 import numpy as np
 
-from vsr.convert import copy_out, rows
+from vsr.convert import copy_out, samples
 from vsr.extradata import chroma_location
-from vsr.frame import CHROMA_SITES, ChromaLocation
+from vsr.frame import CHROMA_SITES, ChromaLocation, PlanarFormat
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -53,7 +53,7 @@ def measured(frame: VideoFrame) -> ChromaLocation:
         enlarged = copy.reformat(format="yuv444p", interpolation="BILINEAR")
     except (av.error.FFmpegError, ValueError):  # colour tags that swscale refuses
         return "unspecified"
-    inner, u, v = slice(side // 4, -side // 4), *(rows(plane, luma) for plane in enlarged.planes[1:])
+    inner, (_, u, v) = slice(side // 4, -side // 4), samples(enlarged, PlanarFormat(chroma="444"))
     across = STEP * np.arange(side)[None, inner] - u[inner, inner]
     down = STEP * np.arange(side)[inner, None] - v[inner, inner]
     return _BY_SITE.get((round(across.mean() * 2 / STEP), round(down.mean() * 2 / STEP)), "unspecified")

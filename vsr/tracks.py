@@ -31,6 +31,8 @@ class Container:
     Args:
         muxer: FFmpeg's name.
         encoders: video encoders to try, best first.
+        further: those that `--codec` may name too.
+        alpha: of both, those whose alpha it keeps, best first.
         exact: pts survive to the tick; otherwise to half a tick of `tick` seconds' denominator.
         copies: codecs it takes as they are; None: ask the muxer.
         rotation: keeps a display matrix.
@@ -39,22 +41,39 @@ class Container:
 
     muxer: str
     encoders: tuple[str, ...]
+    further: tuple[str, ...] = ()
+    alpha: tuple[str, ...] = ()
     exact: bool = False
     copies: frozenset[str] | None = None
     rotation: bool = True
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-_H26X = ("libx264", "libx265")
+_H26X, _NVENC = ("libx264", "libx265"), ("h264_nvenc", "hevc_nvenc")
+_IN_MP4 = ("libsvtav1", "libvpx-vp9", "ffv1", *_NVENC, "av1_nvenc")
 _FASTSTART = {"movflags": "+faststart"}
 _TS_CODECS = frozenset({"aac", "mp3", "mp3float", "mp2", "mp2float", "ac3", "eac3", "dts", "dca", "opus", "dvbsub"})
 CONTAINERS = {
-    ".mp4": Container(muxer="mp4", encoders=_H26X, exact=True, options=_FASTSTART),
-    ".m4v": Container(muxer="mp4", encoders=_H26X, exact=True, options=_FASTSTART),
-    ".mov": Container(muxer="mov", encoders=(*_H26X, "prores_ks"), exact=True, options=_FASTSTART),
-    ".mkv": Container(muxer="matroska", encoders=(*_H26X, "ffv1")),
-    ".webm": Container(muxer="webm", encoders=("libvpx-vp9", "libsvtav1")),
-    ".ts": Container(muxer="mpegts", encoders=_H26X, copies=_TS_CODECS, rotation=False),
+    ".mp4": Container(muxer="mp4", encoders=_H26X, further=_IN_MP4, exact=True, options=_FASTSTART),
+    ".m4v": Container(muxer="mp4", encoders=_H26X, further=_IN_MP4, exact=True, options=_FASTSTART),
+    ".mov": Container(
+        muxer="mov",
+        encoders=(*_H26X, "prores_ks"),
+        further=_NVENC,
+        alpha=("prores_ks",),
+        exact=True,
+        options=_FASTSTART,
+    ),
+    ".mkv": Container(
+        muxer="matroska",
+        encoders=(*_H26X, "ffv1"),
+        further=("libsvtav1", "libvpx-vp9", "prores_ks", *_NVENC, "av1_nvenc"),
+        alpha=("libvpx-vp9", "ffv1", "prores_ks"),
+    ),
+    ".webm": Container(
+        muxer="webm", encoders=("libvpx-vp9", "libsvtav1"), further=("av1_nvenc",), alpha=("libvpx-vp9",)
+    ),
+    ".ts": Container(muxer="mpegts", encoders=_H26X, further=_NVENC, copies=_TS_CODECS, rotation=False),
 }
 
 

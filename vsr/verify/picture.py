@@ -8,8 +8,9 @@ from vsr.colour import read_facts, turn
 from vsr.decode import pictures
 from vsr.demux import open_input, packets
 from vsr.encode import keeps_location, stored_location
+from vsr.encoders import decoded_as
 from vsr.frame import ChromaLocation
-from vsr.job import Encoder, Job
+from vsr.job import Job
 from vsr.report import Report
 from vsr.tracks import container_for
 
@@ -37,7 +38,7 @@ def check_picture(job: Job, output: str, wrong: list[str]) -> None:
     pairs = {
         "size": ((encoder.width, encoder.height), (first.width, first.height)),
         "aspect": (encoder.aspect, facts.aspect),
-        "pixel format": (_decoded_as(encoder), first.format.name.replace("yuvj", "yuv")),
+        "pixel format": (decoded_as(encoder.codec, encoder.pix_fmt), first.format.name.replace("yuvj", "yuv")),
         "range": (planned.range or LIMITED, read.range or LIMITED),
         "primaries": (planned.primaries, read.primaries),
         "transfer": (planned.transfer, read.transfer),
@@ -46,11 +47,6 @@ def check_picture(job: Job, output: str, wrong: list[str]) -> None:
         "rotation": (turn(job.source.facts.display_matrix) if container.rotation else None, turn(facts.display_matrix)),
     }
     wrong += [f"{name} is {is_} instead of {should}" for name, (should, is_) in pairs.items() if should != is_]
-
-
-def _decoded_as(encoder: Encoder) -> str:
-    """FFmpeg's H.264 decoder gives 8-bit grey as 4:2:0 with chroma in the middle."""
-    return "yuv420p" if (encoder.codec, encoder.pix_fmt) == ("libx264", "gray") else encoder.pix_fmt
 
 
 def _sited(location: ChromaLocation) -> ChromaLocation:
