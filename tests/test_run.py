@@ -249,7 +249,7 @@ def test_damage_is_exit_code_5(vsr_run: Run, tmp_path: Path) -> None:
         (["in.mp4", "out.mp4", "--codec", "nothing"], 2, "no encoder named nothing"),
         (["in.mp4", "out.mp4", "-x", "tune=nothing"], 2, "libx264 refuses"),
         (["in.mp4", "out.mp4", "-x", "tunne=film"], 2, "libx264 has no option tunne"),
-        (["in.mp4", "out.mkv", "--codec", "ffv1", "--crf", "9"], 2, "ffv1 has no option crf"),
+        (["in.mp4", "out.mkv", "--codec", "ffv1", "--crf", "9"], 2, "ffv1 has no --crf: it is lossless"),
         (["in.mp4", "out.mp4", "--preset", "instant"], 2, "libx264 refuses"),
         (["in.mp4", "out.mp4", "--pix-fmt", "rgb24"], 2, "can't store rgb24"),
         (["in.mp4", "out.mp4", "--report", "none/report.json"], 4, "no such folder for the report"),
