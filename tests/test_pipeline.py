@@ -378,13 +378,6 @@ def test_what_a_container_cannot_hold_is_said(tmp_path: Path, upscale: Upscale) 
     assert [track.kind for track in tracks(tmp_path / "out.mp4")] == ["video", "audio"]
 
 
-def test_sound_that_cannot_be_copied_is_refused(tmp_path: Path, upscale: Upscale) -> None:
-    before = Clip(sounds=[Sound()]).write(tmp_path / "in.mp4")
-    with pytest.raises(OutputError, match=r"sound of codec aac \(track 1\) can't be stored in webm; choose .mkv"):
-        upscale(before, tmp_path / "out.webm")
-    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
-
-
 @pytest.mark.parametrize("target", EXACT)
 def test_samples_counted_anew_are_in_time(tmp_path: Path, upscale: Upscale, target: str) -> None:
     """Matroska rounds to milliseconds; MP4 tells PCM's times by counting samples, which undoes the rounding."""

@@ -71,6 +71,18 @@ class Source:
     fields: Fields = ""
     deinterlace: bool = False
 
+    @property
+    def range(self) -> tuple[Fraction | None, Fraction | None]:
+        """(begin, end) in seconds of what the user chose; None where it isn't cut."""
+        if not self.trimmed:
+            return None, None
+        return self.start * self.time_base, None if self.end is None else self.end * self.time_base
+
+    def holds(self, time: Fraction) -> bool:
+        """Whether the range has this instant, in seconds of the input."""
+        begin, end = self.range
+        return (begin is None or time >= begin) and (end is None or time < end)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 
+from vsr.carry import add_tracks, carried, kept_chapters
 from vsr.colour import moved
-from vsr.demux import open_input, packets
+from vsr.demux import open_input
 from vsr.encode import configure, open_encoder
 from vsr.errors import OutputError
 from vsr.job import Job
 from vsr.report import LeftOut, Report
-from vsr.tracks import add_copies, container_for, kept_chapters, stored_language
+from vsr.tags import stored_language
+from vsr.tracks import container_for
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
-    from av.stream import Stream
     from av.video.stream import VideoStream
 
 PRIVATE_KEYS = frozenset(
@@ -59,17 +60,18 @@ def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> s
         av.open(str(path), "w", format=container.muxer, container_options=_options(job, source)) as target,
     ):
         track = _video_track(job, target)
-        copied: Iterator[Packet[Any]] = iter(())
+        others: Iterator[Packet[Any]] = iter(())
         if source is not None:
-            copied = _copied(job, source, add_copies(source, target, job.tracks, container), report)
+            streams = add_tracks(source, target, job.tracks, container)
+            others = carried(job, source, streams, report, global_header=global_header(job))
             _describe(job, source, target)
         _start(job, target)
-        for packet in heapq.merge(_last_held(_assigned(video, track)), copied, key=_when):
+        for packet in heapq.merge(_last_held(_assigned(video, track)), others, key=_when):
             if packet.stream is track:
                 report.frames_written += 1
                 with report.stage("mux"):
                     target.mux_one(packet)
-            elif not _written(target, packet, report):
+            elif not _written(target, packet, report) and packet.opaque:
                 left_out.add(packet.opaque)  # type: ignore[arg-type]
     return left_out
 
@@ -123,6 +125,7 @@ def _options(job: Job, source: InputContainer | None) -> dict[str, str]:
         kept = [track for track in job.tracks if track.action == "copy"]
         sound: list[Any] = [source.streams[t.index] for t in kept if t.kind == "audio"] if source else []
         scales = [job.source.time_base.denominator, *(stream.sample_rate for stream in sound)]
+        scales += [track.sound.rate for track in job.tracks if track.sound]
         scales += [track.time_base.denominator for track in kept if track.time_base]
         # the muxer doubles a small time scale until it is large enough
         scale = lcm(*(s * 2 ** max(0, ceil(log2(MIN_TIMESCALE / s))) for s in scales))
@@ -149,7 +152,7 @@ def _describe(job: Job, source: InputContainer, target: OutputContainer) -> None
     track.metadata.update({k: v for k, v in stream.metadata.items() if k.lower() not in PRIVATE_KEYS})
     track.disposition = stream.disposition
     if stream.language:
-        track.metadata["language"] = stored_language(stream.language, container_for(job.output))
+        track.metadata["language"] = stored_language(stream.language, container_for(job.output).muxer)
     chapters = kept_chapters(source, job.source)
     if chapters:
         target.set_chapters(chapters)
@@ -176,32 +179,6 @@ def _last_held(video: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
     if held is not None and held.pts is not None:
         held.dts, held.duration = held.pts, max(1, end - held.pts)
         yield held
-
-
-def _copied(job: Job, source: InputContainer, copies: dict[int, Stream], report: Report) -> Iterator[Packet[Any]]:
-    """Packets of the copied tracks inside the job's range, moved by the common origin, payload untouched."""
-    if not copies:
-        return
-    begin = job.source.start * job.source.time_base
-    end = None if job.source.end is None else job.source.end * job.source.time_base
-    trimmed, numbers, times = job.source.trimmed, dict.fromkeys(copies, -1), dict[int, int]()
-    for packet in packets(source, [source.streams[index] for index in copies], report):
-        time = packet.pts if packet.pts is not None else packet.dts
-        if time is None:
-            continue
-        numbers[packet.stream.index] += 1
-        if trimmed and (time * packet.time_base < begin or end is not None and time * packet.time_base >= end):
-            continue
-        shift = round(job.source.origin / packet.time_base)
-        packet.pts = None if packet.pts is None else packet.pts - shift
-        packet.dts = None if packet.dts is None else packet.dts - shift
-        index = packet.stream.index
-        if not packet.duration and packet.stream.type == "audio":  # MP4 would lose the last of such packets
-            packet.duration = max(0, time - times.get(index, time))
-        times[index] = time
-        packet.opaque = (index, numbers[index])
-        packet.stream = copies[index]
-        yield packet
 
 
 def _when(packet: Packet[Any]) -> float:

@@ -27,7 +27,7 @@ from vsr.limits import check_size, fitting
 from vsr.models import resolve
 from vsr.report import Report
 from vsr.settings import SCALES, EngineSettings, RunSettings
-from vsr.tracks import Track, container_for, stored_language
+from vsr.tracks import Track, container_for
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -87,7 +87,7 @@ def probe(settings: RunSettings) -> Job:
         stream = video_stream(container, settings.input, settings.limits)
         fate: tuple[Track, ...] = ()
         if settings.sink is None and settings.output != "-":
-            fate = tracks.plan(container, stream.index, container_for(settings.output))
+            fate = tracks.plan(container, stream.index, container_for(settings.output), settings.audio)
         source = _source(settings, container, stream, scanned, fate)
     length = round(SECONDS / source.time_base)
     settled = [pts for pts in scanned.pts if pts >= source.start][REORDERED:]
@@ -213,8 +213,8 @@ def _origin(
     The earliest start of all kept tracks (sound that starts below zero is encoder priming and stays there), or where
     the user cut them, rounded down to an instant that every track's time base can hold.
     """
-    kept = [container.streams[track.index] for track in fate if track.action == "copy"]
-    bases = [base, *(stream.time_base for stream in kept if stream.time_base)]
+    kept = [container.streams[track.index] for track in fate if track.action != "drop"]
+    bases = [base, *(track.time_base for track in fate if track.action == "copy" and track.time_base)]
     starts = [first * base]
     timed = [s.start_time * s.time_base for s in kept if s.start_time is not None and s.time_base]
     if cut is None:
@@ -231,11 +231,7 @@ def _job(settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks:
     engine = EngineSettings(**{**vars(settings.engine), "scale": scale})
     choice = resolve(engine, source.format.depth)
     sink = settings.sink or ("y4m" if settings.output == "-" else "")
-    notes = [f"dropped: {track} {track.why}" for track in fate if track.action == "drop"]
-    if not sink:
-        languages = ((track, stored_language(track.language, container_for(settings.output))) for track in fate)
-        notes += [f"dropped: the language of {track}; .mov has no code for it" for track, code in languages
-                  if track.action == "copy" and track.language not in ("", "und") and not code]  # fmt: skip
+    notes = [] if sink else tracks.notes(fate, container_for(settings.output))
     encoder = None if sink else _encoder(settings, source, scale, notes)
     if source.untimed and source.path != "-":
         notes.append(f"no usable timestamps in the input: frames are set at {float(source.rate):g} a second")

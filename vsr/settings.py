@@ -11,10 +11,12 @@ from vsr.errors import UsageError
 
 Backend = Literal["auto", "openvino", "pytorch"]
 Precision = Literal["auto", "int8", "bf16", "float32"]
+Audio = Literal["copy", "transcode", "none"]
 Sink = Literal["null", "md5", "y4m"]
 Verification = Literal["sample", "full", "none"]
 BACKENDS: tuple[Backend, ...] = ("auto", "openvino", "pytorch")
 PRECISIONS: tuple[Precision, ...] = ("auto", "int8", "bf16", "float32")
+AUDIO: tuple[Audio, ...] = ("copy", "transcode", "none")
 SINKS: tuple[Sink, ...] = ("null", "md5", "y4m")
 VERIFICATIONS: tuple[Verification, ...] = ("sample", "full", "none")
 SCALES = (2, 3, 4)
@@ -78,6 +80,7 @@ class RunSettings:
     size: tuple[int, int] | None = None  # width, height of the output: network at the next whole scale, then swscale
     height: int | None = None  # the same by height; width keeps the picture's shape
     sink: Sink | None = None  # instead of a file
+    audio: Audio = "copy"  # copy, and transcode only where copying can't be; transcode always; none drops it
     start: float = 0.0  # seconds from the first frame
     duration: float | None = None  # seconds; None: to the end
     deinterlace: bool = False  # one whole frame for each interlaced one

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import av
 import av.error
 
-from vsr.errors import OutputError, UsageError
+from vsr import sound
+from vsr.errors import UsageError
+from vsr.settings import Audio
+from vsr.sound import SoundCodec
+from vsr.tags import stored_language
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
-    from av.stream import AttachmentStream, Stream
+    from av.stream import Stream
 
-    from vsr.job import Source
-
-Action = Literal["copy", "drop"]
-ADTS_HEADER = 7  # bytes; 9 with a checksum
+Action = Literal["copy", "convert", "drop"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,6 @@ class Container:
         further: those that `--codec` may name too.
         alpha: of both, those whose alpha it keeps, best first.
         exact: pts survive to the tick; otherwise to half a tick of `tick` seconds' denominator.
-        copies: codecs it takes as they are; None: ask the muxer.
         rotation: keeps a display matrix.
         options: muxer options.
     """
@@ -44,7 +44,6 @@ class Container:
     further: tuple[str, ...] = ()
     alpha: tuple[str, ...] = ()
     exact: bool = False
-    copies: frozenset[str] | None = None
     rotation: bool = True
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -52,7 +51,6 @@ class Container:
 _H26X, _NVENC = ("libx264", "libx265"), ("h264_nvenc", "hevc_nvenc")
 _IN_MP4 = ("libsvtav1", "libvpx-vp9", "ffv1", *_NVENC, "av1_nvenc")
 _FASTSTART = {"movflags": "+faststart"}
-_TS_CODECS = frozenset({"aac", "mp3", "mp3float", "mp2", "mp2float", "ac3", "eac3", "dts", "dca", "opus", "dvbsub"})
 CONTAINERS = {
     ".mp4": Container(muxer="mp4", encoders=_H26X, further=_IN_MP4, exact=True, options=_FASTSTART),
     ".m4v": Container(muxer="mp4", encoders=_H26X, further=_IN_MP4, exact=True, options=_FASTSTART),
@@ -73,30 +71,33 @@ CONTAINERS = {
     ".webm": Container(
         muxer="webm", encoders=("libvpx-vp9", "libsvtav1"), further=("av1_nvenc",), alpha=("libvpx-vp9",)
     ),
-    ".ts": Container(muxer="mpegts", encoders=_H26X, further=_NVENC, copies=_TS_CODECS, rotation=False),
+    ".ts": Container(muxer="mpegts", encoders=_H26X, further=_NVENC, rotation=False),
 }
 
 
-# ISO 639-2 codes that FFmpeg finds among QuickTime's own, and those it only finds under another name.
-_QUICKTIME = (
-    "eng fra ger ita dut sve spa dan por nor heb jpn ara fin gre ice mlt tur chi urd hin tha kor lit pol hun est lav "
-    "rus iri per alb ron ces slk slv yid mac bul ukr bel uzb kaz aze arm geo mol kir tgk tuk mon pus kur kas snd tib "
-    "nep san mar ben asm guj ori mal kan tam tel bur khm lao vie ind tgl may amh tir orm som swa run mlg epo wel baq "
-    "cat lat que grn aym tat uig dzo jav"
-)
-_QUICKTIME_NAMES = {
-    "deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "zho": "chi", "fas": "per", "sqi": "alb",
-    "mkd": "mac", "hye": "arm", "kat": "geo", "bod": "tib", "mya": "bur", "msa": "may", "cym": "wel", "eus": "baq",
-    "fre": "fra", "rum": "ron", "cze": "ces", "slo": "slk",
-}  # fmt: skip
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What becomes of the other tracks in a kind of output file.
+
+    Args:
+        copied: codecs it takes as they are; None: those its muxer says it takes.
+        sound: encoder of sound that isn't among them.
+        attachments: keeps files, such as fonts.
+    """
+
+    copied: frozenset[str] | None = None
+    sound: str
+    attachments: bool = False
 
 
-def stored_language(language: str, container: Container) -> str:
-    """The code that keeps a track's language in the file, "" where none does: MOV knows a hundred, by one name each."""
-    if container.muxer != "mov":
-        return language
-    name = _QUICKTIME_NAMES.get(language, language)
-    return name if name in _QUICKTIME.split() else ""
+_TS_SOUND = {"aac", "mp3", "mp3float", "mp2", "mp2float", "ac3", "eac3", "dts", "dca", "opus"}
+RULES = {
+    "mp4": Rules(sound="aac"),
+    "mov": Rules(sound="aac"),
+    "matroska": Rules(sound="libopus", attachments=True),
+    "webm": Rules(sound="libopus"),
+    "mpegts": Rules(sound="aac", copied=frozenset({*_TS_SOUND, "dvbsub"})),
+}
 
 
 def container_for(output: str) -> Container:
@@ -109,7 +110,13 @@ def container_for(output: str) -> Container:
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
-    """The fate of one input track; `why` is said to the user when it is dropped."""
+    """The fate of one input track.
+
+    Args:
+        action: "copy" as it is, "convert" by `sound`, or "drop".
+        why: it isn't copied; said to the user.
+        sound: the encoder of sound that is converted.
+    """
 
     index: int
     kind: str
@@ -118,40 +125,57 @@ class Track:
     why: str = ""
     language: str = ""
     time_base: Fraction = Fraction(0)
+    sound: SoundCodec | None = None
 
     def __str__(self) -> str:
-        language = f" ({self.language})" if self.language else ""
+        language = f" ({self.language})" if self.language not in ("", "und") else ""
         return f"{self.kind} track {self.index}, {self.codec or 'unknown codec'}{language}"
 
 
-def plan(source: InputContainer, video_index: int, container: Container) -> tuple[Track, ...]:
-    """A decision for every track but the upscaled one.
-
-    Raises:
-        OutputError: sound that the container can't hold as it is.
-    """
+def plan(source: InputContainer, video_index: int, container: Container, audio: Audio = "copy") -> tuple[Track, ...]:
+    """A decision for every track but the upscaled one."""
     with av.open(os.devnull, "w", format=container.muxer) as target:
-        return tuple(_decide(stream, container, target) for stream in source.streams if stream.index != video_index)
+        streams = [stream for stream in source.streams if stream.index != video_index]
+        return tuple(_decide(stream, container, target, audio) for stream in streams)
 
 
-def _decide(stream: Stream, container: Container, target: OutputContainer) -> Track:
+def notes(tracks: Iterable[Track], container: Container) -> list[str]:
+    """What the user should hear of before the first frame: every track or language that isn't kept as it was."""
+    lines = []
+    for track in tracks:
+        if track.action == "drop":
+            lines.append(f"dropped: {track} {track.why}")
+            continue
+        if track.action == "convert":
+            lines.append(f"converted: {track} {track.why}: to {track.sound}")
+        if track.language not in ("", "und") and not stored_language(track.language, container.muxer):
+            lines.append(f"dropped: the language of {track}; .mov has no code for it")
+    return lines
+
+
+def _decide(stream: Stream, container: Container, target: OutputContainer, audio: Audio) -> Track:
     codec = stream.codec_context.name if stream.codec_context is not None else ""
     why = _obstacle(stream, codec, container, target)
-    if why and stream.type == "audio" and _known(stream) and container.muxer != "matroska":
-        raise OutputError(f"sound of codec {codec or 'unknown'} (track {stream.index}) {why}; choose .mkv")
+    encoder = None
+    if stream.type == "audio" and audio == "none":
+        why = "was not wanted (--audio none)"
+    elif stream.type == "audio" and (why or audio == "transcode") and _heard(stream):
+        encoder = sound.choose(stream, RULES[container.muxer].sound)
+        why = why or "is to be encoded anew (--audio transcode)"
     return Track(
         index=stream.index,
         kind=stream.type,
         codec=codec,
-        action="drop" if why else "copy",
+        action="convert" if encoder else "drop" if why else "copy",
         why=why,
         language=stream.language or "",
         time_base=stream.time_base or Fraction(0),
+        sound=encoder,
     )
 
 
-def _known(stream: Stream) -> bool:
-    """Whether it is a sound track that has packets; one that has none doesn't know its rate."""
+def _heard(stream: Stream) -> bool:
+    """Whether it is sound that can be decoded; a track without packets doesn't know its rate."""
     context: Any = stream.codec_context
     return context is not None and bool(context.sample_rate)
 
@@ -159,13 +183,13 @@ def _known(stream: Stream) -> bool:
 def _obstacle(stream: Stream, codec: str, container: Container, target: OutputContainer) -> str:
     """Why the track can't be copied; empty when it can."""
     if stream.type == "attachment":
-        return "" if container.muxer == "matroska" else f"has no place in {container.muxer}"
+        return "" if RULES[container.muxer].attachments else f"has no place in {container.muxer}"
     if stream.type == "video":
         return "is a further picture track; only one is upscaled"
     if stream.type not in ("audio", "subtitle"):
         return "is data without a known form"
-    known = target.supported_codecs if container.copies is None else container.copies
-    taken = codec in known and _header_taken(stream, container)
+    copied = RULES[container.muxer].copied
+    taken = codec in (target.supported_codecs if copied is None else copied) and _header_taken(stream, container)
     return "" if taken else f"can't be stored in {container.muxer}"
 
 
@@ -178,50 +202,3 @@ def _header_taken(stream: Stream, container: Container) -> bool:
     except (av.error.FFmpegError, ValueError):
         return False
     return True
-
-
-def add_copies(
-    source: InputContainer, target: OutputContainer, tracks: Iterable[Track], container: Container
-) -> dict[int, Stream]:
-    """Adds the copied tracks to the output: input index to output stream, attachments written at once."""
-    streams: dict[int, Stream] = {}
-    for track in tracks:
-        if track.action != "copy":
-            continue
-        stream = source.streams[track.index]
-        if track.kind == "attachment":
-            _attach(stream, target)  # type: ignore[arg-type]
-            continue
-        copy = target.add_stream_from_template(stream, opaque=True)
-        copy.metadata.update(stream.metadata)
-        if track.language:
-            copy.metadata["language"] = stored_language(track.language, container)
-        copy.disposition = stream.disposition
-        streams[track.index] = copy
-    return streams
-
-
-def has_adts(payload: bytes) -> bool:
-    """Whether an AAC packet begins with the header of transport streams: ISO/IEC 13818-7 6.2, its sync word."""
-    return len(payload) > ADTS_HEADER and int.from_bytes(payload[:2], "big") >> 4 == 0xFFF
-
-
-def kept_chapters(container: InputContainer, source: Source) -> list[Any]:
-    """Chapters moved by the common origin and cut to the job's range; those outside it are left out."""
-    begin = source.start * source.time_base if source.trimmed else None
-    end = source.end * source.time_base if source.trimmed and source.end is not None else None
-    kept = []
-    for chapter in container.chapters():
-        base = chapter["time_base"] or Fraction(1, 1000)
-        first, last = chapter["start"] * base, chapter["end"] * base
-        if begin is not None and last <= begin or end is not None and first >= end:
-            continue
-        first, last = max(first, begin or first), min(last, end or last)
-        ticks = (max(0, round((time - source.origin) / base)) for time in (first, last))
-        kept.append({**chapter, "start": next(ticks), "end": next(ticks)})
-    return kept
-
-
-def _attach(stream: AttachmentStream, target: OutputContainer) -> None:
-    name = stream.metadata.get("filename", f"attachment-{stream.index}")
-    target.add_attachment(name, stream.mimetype or "application/octet-stream", stream.data)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from vsr import __version__
 from vsr.errors import Interrupted, OutputError, UsageError, VsrError
 from vsr.settings import (
+    AUDIO,
     BACKENDS,
     PRECISIONS,
     SCALES,
@@ -59,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     size.add_argument("--scale", type=int, choices=SCALES, default=2, help="factor (default 2)")
     size.add_argument("--size", type=_size, metavar="WxH", help="exact size instead of a factor")
     size.add_argument("--height", type=int, metavar="N", help="exact height, width in proportion")
+    kept = p.add_argument_group("other tracks")
+    kept.add_argument("--audio", choices=AUDIO, default="copy",
+                      help="copy (default; Opus or AAC where that can't be), transcode always, or none")  # fmt: skip
     part = p.add_argument_group("part of the video")
     part.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="seconds or [HH:]MM:SS")
     part.add_argument("--duration", type=_seconds, metavar="TIME", help="seconds or [HH:]MM:SS")
@@ -155,6 +159,7 @@ def _settings(args: argparse.Namespace) -> RunSettings:
         size=args.size,
         height=args.height,
         sink=args.sink or ("null" if args.output is None else None),
+        audio=args.audio,
         start=args.start,
         duration=args.duration,
         deinterlace=args.deinterlace,

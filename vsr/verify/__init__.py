@@ -51,7 +51,7 @@ def verify(
         track: Any = written.streams[0]
         shift = check_times(job, source, found[0], upscaled, wrong)
         check_picture(job, output, wrong)
-        copies = check_copies(job, source, written, found, shift, left_out, wrong)
+        copies = check_copies(job, source, output, written, found, shift, left_out, wrong)
         check_end(job, track, found[0].times[-1] - shift if found[0].times else None, wrong)
     decoded = [check_decoding(output, job.output_limits, found[0], mode, wrong)]
     if mode == "full":

@@ -6,11 +6,14 @@ from collections.abc import Set
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from vsr.carry import kept_chapters
 from vsr.demux import open_input
 from vsr.job import Job
 from vsr.report import LeftOut
-from vsr.tracks import Track, container_for, kept_chapters, stored_language
+from vsr.tags import stored_language
+from vsr.tracks import Track, container_for
 from vsr.verify.recording import Recording, record
+from vsr.verify.sound import check_sound, planned_sound, written_sound
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -19,36 +22,44 @@ if TYPE_CHECKING:
 def check_copies(
     job: Job,
     source: str,
+    output: str,
     written: InputContainer,
     found: dict[int, Recording],
     shift: Fraction,
     left_out: Set[LeftOut],
     wrong: list[str],
 ) -> list[str]:
-    """Every copied track: there, in order, of the same language, packets equal and in time."""
-    copies = [track for track in job.tracks if track.action == "copy"]
-    if not copies:
+    """Every kept track: there, in order, of the same language; copies packet by packet, conversions as heard."""
+    kept = [track for track in job.tracks if track.action != "drop"]
+    if not kept:
         return []
     with open_input(source, job.source.limits) as original:
         menu = bool(container_for(job.output).exact and kept_chapters(original, job.source))  # MP4's are a text track
-        whole = record(original, [track.index for track in copies if track.kind != "attachment"])
+        copies = [track.index for track in kept if track.action == "copy" and track.kind != "attachment"]
+        whole = record(original, copies)
     planned = {index: _planned(job, index, recording, left_out) for index, recording in whole.items()}
-    heard = [track for track in copies if track.kind == "attachment" or planned[track.index].times]
-    if len(written.streams) == 1 + len(heard) + menu:
-        copies = heard  # MP4 has no tracks without packets
-    elif len(written.streams) != 1 + len(copies) + menu:
-        wrong.append(f"{len(written.streams) - menu} tracks instead of {1 + len(copies)}")
+    sounds = {track.index: planned_sound(source, track.index, job.source) for track in kept if track.sound}
+    silent = {index for index, copy in planned.items() if not copy.times} | {i for i, s in sounds.items() if not s}
+    if len(written.streams) == 1 + len(kept) - len(silent) + menu:
+        kept = [track for track in kept if track.index not in silent]  # MP4 has no tracks without packets
+    elif len(written.streams) != 1 + len(kept) + menu:
+        wrong.append(f"{len(written.streams) - menu} tracks instead of {1 + len(kept)}")
         return []
     checked = []
-    for number, track in enumerate(copies, start=1):
-        language = stored_language(track.language, container_for(job.output))
+    for number, track in enumerate(kept, start=1):
+        language = stored_language(track.language, container_for(job.output).muxer)
         if (written.streams[number].language or "und") != (language or "und"):
             wrong.append(f"{track}: language is {written.streams[number].language}")
-        if track.kind != "attachment":
+        problem, right = "", "kept"
+        if track.sound:
+            heard = written_sound(output, number, track.sound)
+            problem = check_sound(track.sound, sounds[track.index], heard, found[number].tick, shift)
+            right = f"to {track.sound}, heard when it was"
+        elif track.kind != "attachment":
             problem = _check_copy(track, planned[track.index], found[number], shift)
-            if problem:
-                wrong.append(f"{track}: {problem}")
-            checked.append(f"{track}: {len(found[number].times)} packets bit for bit, in time")
+            right = f"{len(found[number].times)} packets bit for bit, in time"
+        wrong += [f"{track}: {problem}"] if problem else []
+        checked.append(f"{track}: {right}")
     return checked
 
 
@@ -56,7 +67,7 @@ def _planned(job: Job, index: int, whole: Recording, left_out: Set[LeftOut]) -> 
     """What of a track in the source lies in the job's range and could be stored, at its planned times."""
     planned = Recording(whole.tick)
     for number, (time, payload) in enumerate(zip(whole.times, whole.payloads, strict=True)):
-        if _in_range(job, time) and (index, number) not in left_out:
+        if job.source.holds(time) and (index, number) not in left_out:
             planned.times.append(time - job.source.origin)
             planned.payloads.append(payload)
     return planned
@@ -72,8 +83,3 @@ def _check_copy(track: Track, planned: Recording, copy: Recording, shift: Fracti
     if track.codec.startswith("pcm_"):  # MP4 counts its samples, which undoes the rounding of a coarser source
         tolerance = max(tolerance, planned.tick)
     return "" if off <= tolerance else f"up to {float(off) * 1000:.3f} ms out of time"
-
-
-def _in_range(job: Job, time: Fraction) -> bool:
-    begin, end, base = job.source.start, job.source.end, job.source.time_base
-    return not job.source.trimmed or (time >= begin * base and (end is None or time < end * base))

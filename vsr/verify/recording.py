@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from vsr.demux import packets
 from vsr.report import Report
-from vsr.tracks import ADTS_HEADER, has_adts
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+
+
+ADTS_HEADER = 7  # bytes; 9 with a checksum
 
 
 @dataclass
@@ -52,3 +54,8 @@ def checksums(payload: bytes) -> frozenset[int]:
     if has_adts(payload):
         sums |= {zlib.crc32(payload[header:]) for header in (ADTS_HEADER, ADTS_HEADER + 2)}
     return frozenset(sums)
+
+
+def has_adts(payload: bytes) -> bool:
+    """Whether an AAC packet begins with the header of transport streams: ISO/IEC 13818-7 6.2, its sync word."""
+    return len(payload) > ADTS_HEADER and int.from_bytes(payload[:2], "big") >> 4 == 0xFFF

@@ -1,0 +1,210 @@
+"""Sound that can't be copied: decoded, put on an unbroken line of time, resampled and encoded again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import av
+import av.error
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.codec.context import Flags
+
+from vsr.demux import READ_ERRORS
+from vsr.report import Report
+
+if TYPE_CHECKING:
+    from av.audio.codeccontext import AudioCodecContext
+    from av.packet import Packet
+    from av.stream import Stream
+
+    from vsr.job import Source
+
+SLACK = Fraction(1, 50)  # s; timestamps may be off by this, about an audio frame, before silence is put in or sound cut
+PAUSE = Fraction(1)  # s; a longer gap stays a gap, a shorter one is filled with silence
+WARM_UP = Fraction(1)  # s decoded ahead of the job's range: decoders settle within a few packets
+LOUDEST = 8.0  # full scale is 1; encoders refuse infinities
+FRAME = {"aac": 1024, "libopus": 960}  # samples a packet
+BITS = {"aac": 96_000, "libopus": 64_000}  # a second and channel: transparent for nearly everybody
+AAC_MOST = 4  # bits a sample, where the rate is low; 6 is all that the format holds
+
+# The layouts that every player knows, by number of channels: ISO/IEC 14496-3 table 1.19, RFC 7845 5.1.1.2.
+LAYOUTS = {
+    "aac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1", "7.1"),
+    "libopus": ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"),
+}
+WIDER = {"2.1": "5.1", "3.1": "5.1", "4.1": "5.1"}  # the next layout that keeps the low frequency channel
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundCodec:
+    """How a sound track is encoded anew; `rate` in samples a second, `bit_rate` in bits a second."""
+
+    encoder: str
+    rate: int
+    layout: str
+    bit_rate: int
+
+    @property
+    def frame(self) -> Fraction:
+        """Seconds of one packet."""
+        return Fraction(FRAME[self.encoder], self.rate)
+
+    def open(self, *, global_header: bool) -> AudioCodecContext:
+        context: Any = av.CodecContext.create(self.encoder, "w")
+        context.sample_rate, context.layout, context.bit_rate = self.rate, self.layout, self.bit_rate
+        context.format = av.Codec(self.encoder, "w").audio_formats[-1].name  # type: ignore[index]
+        context.time_base = Fraction(1, self.rate)
+        if global_header:
+            context.flags |= int(Flags.global_header)
+        context.open()
+        return context  # type: ignore[no-any-return]
+
+    def __str__(self) -> str:
+        return f"{self.encoder.removeprefix('lib')}, {self.layout}, {self.bit_rate // 1000} kb/s"
+
+
+def choose(stream: Stream, encoder: str) -> SoundCodec:
+    """The encoder's settings that keep a track's channels and rate, or the nearest that do."""
+    context: Any = stream.codec_context
+    name, channels = context.layout.name, context.layout.nb_channels
+    layouts = LAYOUTS[encoder]
+    layout = name if name in layouts else WIDER.get(name, layouts[min(max(channels, 1), len(layouts)) - 1])
+    rate = 48000
+    if encoder == "aac":
+        rates = av.Codec(encoder, "w").audio_rates or [rate]
+        rate = min((known for known in rates if known >= context.sample_rate), default=max(rates))
+    each = min(BITS[encoder], AAC_MOST * rate) if encoder == "aac" else BITS[encoder]
+    return SoundCodec(encoder=encoder, rate=rate, layout=layout, bit_rate=each * av.AudioLayout(layout).nb_channels)
+
+
+def decode(stream: Stream, packet: Packet[Any] | None, report: Report) -> list[AudioFrame]:
+    """The frames of a packet, or at the end those still inside the decoder; one that can't be decoded is counted."""
+    context: Any = stream.codec_context
+    try:
+        return context.decode(packet)  # type: ignore[no-any-return]
+    except READ_ERRORS as error:
+        where = "at the end" if packet is None else f"packet at pts {packet.pts}"
+        report.damaged(f"track {stream.index}, {where}: {getattr(error, 'strerror', None) or error}")
+        return []
+
+
+class Transcoder:
+    """One sound track: packets in, packets out.
+
+    What is heard keeps its time to `SLACK`: samples are placed by their timestamps, counted from the job's origin. Gaps
+    up to `PAUSE` become silence; after a longer one the encoder starts afresh.
+
+    Args:
+        stream: of the source; its decoder is used.
+        target: of the output.
+        codec: how to encode.
+        source: gives range and origin.
+        report: counts packets that can't be decoded.
+        global_header: whether the container keeps the encoder's header apart.
+    """
+
+    def __init__(
+        self, stream: Stream, target: Stream, codec: SoundCodec, source: Source, report: Report, *, global_header: bool
+    ) -> None:
+        self._stream, self._target, self._codec, self._report = stream, target, codec, report
+        self._global_header = global_header
+        self._origin = source.origin
+        begin, end = source.range
+        self._early = begin - WARM_UP if begin is not None else None
+        self._first = None if begin is None else self._sample(begin)
+        self._last = None if end is None else self._sample(end)
+        self._resampler: AudioResampler | None = None
+        self._shape: tuple[str, str, int] | None = None
+        self._heard: Fraction | None = None  # where the sound decoded so far ends
+        self._encoder: AudioCodecContext | None = None
+        self._next: int | None = None  # the sample after those encoded so far
+
+    def push(self, packet: Packet[Any]) -> list[Packet[Any]]:
+        """Encoded packets that `packet` completed."""
+        time = packet.pts if packet.pts is not None else packet.dts
+        if self._early is not None and time is not None and time * packet.time_base < self._early:
+            return []
+        frames = decode(self._stream, packet, self._report)
+        return [coded for frame in frames for coded in self._resampled(frame)]
+
+    def drain(self) -> list[Packet[Any]]:
+        """The rest."""
+        rest = [coded for frame in decode(self._stream, None, self._report) for coded in self._resampled(frame)]
+        return rest + self._flushed() + self._finished()
+
+    def _sample(self, time: Fraction) -> int:
+        return round((time - self._origin) * self._codec.rate)
+
+    def _resampled(self, frame: AudioFrame) -> list[Packet[Any]]:
+        """What was decoded, placed; at a jump in time or another shape the resampler starts afresh."""
+        base, shape = frame.time_base or Fraction(1), (frame.format.name, frame.layout.name, frame.sample_rate)
+        if frame.pts is None:
+            frame.pts = round((self._heard or self._origin) / base)
+        start, coded = frame.pts * base, []
+        if self._heard is not None and (shape != self._shape or abs(start - self._heard) > SLACK):
+            coded = self._flushed()
+        self._shape, self._heard = shape, start + Fraction(frame.samples, frame.sample_rate)
+        if self._resampler is None:
+            self._resampler = AudioResampler("fltp", self._codec.layout, self._codec.rate)
+        return coded + [packet for ready in self._resampler.resample(frame) for packet in self._placed(ready)]
+
+    def _flushed(self) -> list[Packet[Any]]:
+        rest = self._resampler.resample(None) if self._resampler else []
+        self._resampler = None
+        return [packet for ready in rest if ready is not None for packet in self._placed(ready)]
+
+    def _placed(self, frame: AudioFrame) -> list[Packet[Any]]:
+        """Samples put where their time says, without those outside the range or already there."""
+        codec, samples = self._codec, frame.to_ndarray()
+        at = self._sample((frame.pts or 0) * (frame.time_base or Fraction(1)))
+        if self._next is not None and abs(at - self._next) <= SLACK * codec.rate:
+            at = self._next
+        if self._next is not None and at + samples.shape[1] <= self._next:
+            self._report.damaged(f"sound at {at / codec.rate:.3f} s is there already: left out")
+            return []
+        skip = max(0, *(first - at for first in (self._first, self._next) if first is not None), 0)
+        samples = samples[:, skip : None if self._last is None else max(0, self._last - at)]
+        return self._encoded(at + skip, samples) if samples.shape[1] else []
+
+    def _encoded(self, at: int, samples: Any) -> list[Packet[Any]]:
+        coded = []
+        if self._next is not None and at - self._next > PAUSE * self._codec.rate:
+            coded = self._finished()
+        elif self._next is not None and at > self._next:
+            silence = np.zeros((samples.shape[0], at - self._next), samples.dtype)
+            samples, at = np.concatenate([silence, samples], axis=1), self._next
+        if self._encoder is None:
+            self._encoder = self._codec.open(global_header=self._global_header)
+        self._next = at + samples.shape[1]
+        sane = np.clip(np.nan_to_num(samples), -LOUDEST, LOUDEST)
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(sane), format="fltp", layout=self._codec.layout)
+        frame.sample_rate, frame.time_base, frame.pts = self._codec.rate, Fraction(1, self._codec.rate), at
+        return coded + self._assigned(self._encoder.encode(frame))
+
+    def _finished(self) -> list[Packet[Any]]:
+        rest = self._assigned(self._encoder.encode(None)) if self._encoder else []
+        self._encoder = None
+        return rest
+
+    def _assigned(self, coded: list[Packet[Any]]) -> list[Packet[Any]]:
+        for packet in coded:
+            packet.stream = self._target  # its time base is the encoder's, a sample
+        return coded
+
+
+Span = tuple[Fraction, Fraction]
+
+
+def spans(frames: list[Span], gap: Fraction) -> list[Span]:
+    """(start, end) of frames in the order decoded, those less than `gap` apart joined."""
+    joined: list[Span] = []
+    for start, end in frames:
+        if joined and start - joined[-1][1] <= gap:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
