@@ -1,11 +1,12 @@
-"""Colour tags, aspect and rotation of a track: read from the decoder, written to the encoder, never converted."""
+"""Colour tags, HDR metadata, aspect and rotation of a track: read from the decoder, written on, never converted."""
 
 from __future__ import annotations
 
 import struct
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from vsr import sidedata
 from vsr.convert import is_rgb
 from vsr.frame import Colour, TrackFacts
 from vsr.siting import read_location
@@ -25,7 +26,7 @@ def read_facts(stream: VideoStream, frame: VideoFrame) -> TrackFacts:
     FFmpeg's `yuvj` formats mean full range. RGB frames are described as what `convert.copy_in` makes of them.
     """
     full = frame.format.name.startswith("yuvj")
-    rgb = is_rgb(frame.format)
+    rgb, said = is_rgb(frame.format), sidedata.raw(frame)
     return TrackFacts(
         colour=Colour(
             range=1 if rgb else 2 if full else int(frame.color_range),
@@ -35,7 +36,10 @@ def read_facts(stream: VideoStream, frame: VideoFrame) -> TrackFacts:
             chroma_location=read_location(stream, frame),
         ),
         aspect=_aspect(stream),
-        display_matrix=_display_matrix(frame),
+        display_matrix=_display_matrix(said.get("DISPLAYMATRIX")),
+        mastering=sidedata.mastering(said.get(sidedata.MASTERING)),
+        light=sidedata.light(said.get(sidedata.LIGHT)),
+        ambient=sidedata.ambient(said.get(sidedata.AMBIENT)),
     )
 
 
@@ -44,13 +48,10 @@ def _aspect(stream: VideoStream) -> Fraction:
     return Fraction(aspect) if aspect and aspect > 0 else Fraction(1)
 
 
-def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
-    from av.sidedata.sidedata import Type
-
-    if Type.DISPLAYMATRIX not in frame.side_data:
+def _display_matrix(data: bytes | None) -> tuple[int, ...] | None:
+    if data is None:
         return None
-    data: Any = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]
-    matrix = struct.unpack("=9i", bytes(data)[:36])
+    matrix = struct.unpack("=9i", data[:36])
     return None if matrix == UPRIGHT else matrix
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from vsr import sidedata
 from vsr.convert import copy_in, planar_format
 from vsr.demux import READ_ERRORS
 from vsr.frame import Frame, FramePool, PlanarFormat, TrackFacts
@@ -114,6 +115,7 @@ class FrameSource:
                     key=bool(picture.key_frame),
                     corrupt=bool(picture.is_corrupt),
                     interlaced=bool(picture.interlaced_frame),
+                    side_data=sidedata.changing(picture),
                     facts=self._facts,
                     lease=lease,
                 )

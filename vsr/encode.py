@@ -20,7 +20,9 @@ from vsr.encoders import handed
 from vsr.errors import UsageError
 from vsr.frame import ChromaLocation, Frame, PlanarFormat
 from vsr.job import Encoder, Job, Source
+from vsr.messages import frame_messages, speaking
 from vsr.report import Report
+from vsr.sei import Message
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -132,25 +134,28 @@ def encode_chunk(
     job: Job, context: VideoCodecContext, frames: Iterable[Frame], times: DecodeTimes, report: Report
 ) -> Iterator[Packet[Any]]:
     """Packets of one chunk; each frame is released as soon as the encoder has it."""
-    origin = round(job.source.origin / job.source.time_base)
+    encoder, origin = job.encoder, round(job.source.origin / job.source.time_base)
+    assert encoder is not None
     durations: dict[int, int] = {}  # by pts; not every encoder hands them on
+    said: dict[int, list[Message]] = {}
     for frame in frames:
         with report.stage("encode"):
             picture = _picture(frame, job)
             picture.pts, picture.time_base = frame.pts - origin, frame.time_base
             durations[picture.pts] = frame.duration
+            said[picture.pts] = frame_messages(encoder.side_data, frame.side_data)
             times.fed(picture.pts, frame.duration)
             report.media_seconds += float(frame.duration * frame.time_base)
             frame.release()
             coded = context.encode(picture)
-        yield from _stamped(coded, job, times, durations)
+        yield from _stamped(speaking(coded, encoder, job.source.facts, said), job, times, durations)
     with report.stage("encode"):
         coded = context.encode(None)
-    yield from _stamped(coded, job, times, durations)
+    yield from _stamped(speaking(coded, encoder, job.source.facts, said), job, times, durations)
 
 
 def _stamped(
-    coded: list[Packet[Any]], job: Job, times: DecodeTimes, durations: dict[int, int]
+    coded: Iterable[Packet[Any]], job: Job, times: DecodeTimes, durations: dict[int, int]
 ) -> Iterator[Packet[Any]]:
     for packet in coded:
         pts = packet.pts or 0

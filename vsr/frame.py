@@ -143,11 +143,18 @@ class TrackFacts:
         colour: tags.
         aspect: sample aspect ratio, width over height; 1 when unknown.
         display_matrix: nine integers of ISO/IEC 14496-12 8.2.2 (16.16 and 2.30 fixed point), or None for upright.
+        mastering: SMPTE ST 2086 as in H.265 D.2.28: x, y of green, blue, red and white in 0.00002, maximum and minimum
+            luminance in 0.0001 candelas a square metre; None when unknown.
+        light: maximum content and frame-average light level in candelas a square metre, CTA-861.3.
+        ambient: illuminance in 0.0001 lux, x and y in 0.00002, H.274 8.7.
     """
 
     colour: Colour = field(default_factory=Colour)
     aspect: Fraction = Fraction(1)
     display_matrix: tuple[int, ...] | None = None
+    mastering: tuple[int, ...] | None = None
+    light: tuple[int, ...] | None = None
+    ambient: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.aspect <= 0:
@@ -183,7 +190,7 @@ class Frame:
         time_base: seconds per tick.
         index: position among the track's presented frames, from 0.
         key, corrupt, interlaced: as the decoder said.
-        side_data: FFmpeg's side data by type name, raw bytes.
+        side_data: what may differ from frame to frame (captions, HDR10+), raw, by FFmpeg's type name.
         facts: what holds for the whole track.
         lease: the buffer's lease, or None when the planes belong to someone else.
 

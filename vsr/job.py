@@ -39,6 +39,7 @@ class Source:
         start, end: range of the job in ticks, end exclusive; None: to the end.
         trimmed: the user chose the range, so other tracks are cut to it too.
         origin: seconds taken off the times of all tracks alike.
+        side_data: kinds that its frames carry, by FFmpeg's names.
         alpha: the input has a channel of opacity, which isn't upscaled.
         last_end: where the job's last frame ends, in ticks, if known.
         limits: beyond which nothing is decoded; they shape no content.
@@ -70,6 +71,7 @@ class Source:
     limits: Limits = LIMITS
     fields: Fields = ""
     deinterlace: bool = False
+    side_data: tuple[str, ...] = ()
 
     @property
     def range(self) -> tuple[Fraction | None, Fraction | None]:
@@ -105,6 +107,7 @@ class Encoder:
         aspect: sample aspect ratio written.
         options: the encoder's own.
         threads: fixed, because x264's bits depend on it.
+        side_data: kinds that are written into its packets where frames carry them, by FFmpeg's names.
     """
 
     codec: str
@@ -114,6 +117,7 @@ class Encoder:
     aspect: Fraction
     options: Mapping[str, str]
     threads: int
+    side_data: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from math import ceil, gcd, lcm
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsr import __version__, tracks, y4m
+from vsr import __version__, sidedata, tracks, y4m
 from vsr.chunks import SECONDS, Chunk, cut
 from vsr.colour import read_facts
 from vsr.convert import has_alpha, planar_format
@@ -24,8 +24,10 @@ from vsr.encoders import choose_encoder, even, facts_of
 from vsr.errors import InputError, OutputError, UsageError
 from vsr.job import Encoder, Job, Network, Source, identity
 from vsr.limits import check_size, fitting
+from vsr.messages import in_packet, track_form
 from vsr.models import resolve
 from vsr.report import Report
+from vsr.sei import family_of
 from vsr.settings import SCALES, EngineSettings, RunSettings
 from vsr.tracks import Track, container_for
 
@@ -46,12 +48,13 @@ class Scan:
     keys: tuple[int, ...]
     untimed: bool  # most packets have no pts, or the container makes them up
     end: int | None  # of the last frame, where the file says how long it lasts
+    side_data: frozenset[str]  # kinds that frames carry
 
 
 def scan(container: InputContainer, stream: VideoStream) -> Scan:
     """Reads the whole track's packets; nothing is decoded."""
     shown: list[tuple[int, int]] = []
-    keys, missing = [], 0
+    keys, missing, form, said = [], 0, track_form(stream), set[str]()
     for packet in packets(container, [stream], Report()):
         if packet.pts is None:
             missing += 1
@@ -59,6 +62,7 @@ def scan(container: InputContainer, stream: VideoStream) -> Scan:
             shown.append((packet.pts, packet.duration or 0))
             if packet.is_keyframe:
                 keys.append(packet.pts)
+        said |= in_packet(packet, *form).keys()
     shown.sort()
     pts = tuple(sorted({time for time, _ in shown}))  # packets that share one make one frame
     end = sum(shown[-1]) if shown and shown[-1][1] else None
@@ -66,7 +70,7 @@ def scan(container: InputContainer, stream: VideoStream) -> Scan:
         whole = (stream.start_time or 0) + stream.duration
         end = whole if whole > shown[-1][0] else end
     reordered_avi = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
-    return Scan(pts, tuple(sorted(keys)), missing > len(shown) or reordered_avi, end)
+    return Scan(pts, tuple(sorted(keys)), missing > len(shown) or reordered_avi, end, frozenset(said))
 
 
 def probe(settings: RunSettings) -> Job:
@@ -136,6 +140,7 @@ def _source(
     if first is None:
         what = "can be decoded" if scanned.pts or scanned.untimed else "is in the file"
         raise InputError(f"{settings.input}: not one frame of track {stream.index} {what}")
+    sidedata.refuse_unwatchable(first, settings.input)
     base = stream.time_base or Fraction(1, 1000)
     rate = _rate(stream, scanned, base)
     begin = 0 if scanned.untimed else scanned.pts[0]
@@ -172,6 +177,7 @@ def _source(
         trimmed=trimmed,
         origin=_origin(container, 0 if scanned.untimed else chosen[0], base, fate, start if trimmed else None),
         last_end=_last_end(scanned, end),
+        side_data=tuple(sorted(sidedata.raw(first).keys() | scanned.side_data)),
         alpha=has_alpha(first.format.name) or stream.metadata.get("alpha_mode") == "1",  # VP8 and VP9 keep it apart
         fields=scanned_as,
         deinterlace=settings.deinterlace,
@@ -233,6 +239,8 @@ def _job(settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks:
     sink = settings.sink or ("y4m" if settings.output == "-" else "")
     notes = [] if sink else tracks.notes(fate, container_for(settings.output))
     encoder = None if sink else _encoder(settings, source, scale, notes)
+    if sink in ("", "y4m"):
+        notes += sidedata.dropped(source.side_data, encoder.side_data if encoder else ())
     if source.untimed and source.path != "-":
         notes.append(f"no usable timestamps in the input: frames are set at {float(source.rate):g} a second")
     if source.fields or source.deinterlace:
@@ -325,4 +333,5 @@ def _encoder(settings: RunSettings, source: Source, scale: int, notes: list[str]
         aspect=aspect,
         options=options,
         threads=encoder_threads(),
+        side_data=sidedata.held(family_of(codec), settings.encode.options, source.facts),
     )

@@ -18,6 +18,7 @@ from vsr.verify.copies import check_copies
 from vsr.verify.decoding import check_decoding, check_sound
 from vsr.verify.picture import check_picture
 from vsr.verify.recording import record
+from vsr.verify.sidedata import check_side_data
 from vsr.verify.times import check_end, check_times
 
 
@@ -51,6 +52,7 @@ def verify(
         track: Any = written.streams[0]
         shift = check_times(job, source, found[0], upscaled, wrong)
         check_picture(job, output, wrong)
+        said = check_side_data(job, source, output, shift, wrong)
         copies = check_copies(job, source, output, written, found, shift, left_out, wrong)
         check_end(job, track, found[0].times[-1] - shift if found[0].times else None, wrong)
     decoded = [check_decoding(output, job.output_limits, found[0], mode, wrong)]
@@ -60,4 +62,4 @@ def verify(
         raise VerificationError(f"{job.output} was not written; read back, it was wrong: " + "; ".join(wrong))
     frames = f"{len(found[0].times)} frames, every pts"
     facts = f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation"
-    return [frames, facts, *copies, *filter(None, decoded)]
+    return [frames, facts, *said, *copies, *filter(None, decoded)]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from vsr import sidedata
 from vsr.colour import read_facts, turn
 from vsr.decode import pictures
 from vsr.demux import open_input, packets
 from vsr.encode import keeps_location, stored_location
 from vsr.encoders import decoded_as
-from vsr.frame import ChromaLocation
-from vsr.job import Job
+from vsr.frame import ChromaLocation, TrackFacts
+from vsr.job import Encoder, Job
 from vsr.report import Report
+from vsr.sei import family_of, kept_by_av1
 from vsr.tracks import container_for
 
 LIMITED = 1  # AVCOL_RANGE; what YUV is when nobody says, and what some codecs can only say by saying nothing
@@ -35,7 +37,7 @@ def check_picture(job: Job, output: str, wrong: list[str]) -> None:
     location = stored_location(job.source, encoder.pix_fmt)
     if not keeps_location(location, encoder.codec, container.muxer):
         location = read.chroma_location
-    pairs = {
+    pairs: dict[str, tuple[object, object]] = {
         "size": ((encoder.width, encoder.height), (first.width, first.height)),
         "aspect": (encoder.aspect, facts.aspect),
         "pixel format": (decoded_as(encoder.codec, encoder.pix_fmt), first.format.name.replace("yuvj", "yuv")),
@@ -44,9 +46,23 @@ def check_picture(job: Job, output: str, wrong: list[str]) -> None:
         "transfer": (planned.transfer, read.transfer),
         "matrix": (read.matrix if encoder.pix_fmt.startswith("gray") else planned.matrix, read.matrix),
         "chroma location": (_sited(location), _sited(read.chroma_location)),
+        **_hdr(job.source.facts, facts, encoder),
         "rotation": (turn(job.source.facts.display_matrix) if container.rotation else None, turn(facts.display_matrix)),
     }
     wrong += [f"{name} is {is_} instead of {should}" for name, (should, is_) in pairs.items() if should != is_]
+
+
+def _hdr(planned: TrackFacts, read: TrackFacts, encoder: Encoder) -> dict[str, tuple[object, object]]:
+    """Static HDR metadata that the encoder's packets were to carry; AV1 keeps it in its own units."""
+    shown = planned.mastering
+    if shown is not None and family_of(encoder.codec) == "av1":
+        shown = kept_by_av1(shown)
+    pairs = {
+        sidedata.MASTERING: (shown, read.mastering),
+        sidedata.LIGHT: (planned.light, read.light),
+        sidedata.AMBIENT: (planned.ambient, read.ambient),
+    }
+    return {sidedata.NAMES[kind]: pair for kind, pair in pairs.items() if kind in encoder.side_data}
 
 
 def _sited(location: ChromaLocation) -> ChromaLocation:

@@ -1,0 +1,151 @@
+"""What decoded frames carry besides samples: HDR metadata, captions; which of it an output holds, and as which message.
+
+FFmpeg hands side data over as C structures, read here by their published layout.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from vsr.errors import InputError
+from vsr.sei import Family
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+    from vsr.frame import TrackFacts
+
+MASTERING, LIGHT, AMBIENT = "MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "AMBIENT_VIEWING_ENVIRONMENT"
+CAPTIONS, HDR10_PLUS, ACTIVE_FORMAT = "A53_CC", "DYNAMIC_HDR_PLUS", "AFD"
+DOLBY_VISION, DOLBY_VISION_BITS = "DOVI_METADATA", "DOVI_RPU_BUFFER"
+NAMES: Mapping[str, str] = {
+    MASTERING: "HDR10 mastering display",
+    LIGHT: "HDR10 content light level",
+    AMBIENT: "ambient viewing environment",
+    CAPTIONS: "closed captions (CEA-608/708)",
+    HDR10_PLUS: "HDR10+ metadata",
+    ACTIVE_FORMAT: "active format description",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
+    "ICC_PROFILE": "ICC profile",
+    "STEREO3D": "stereoscopic layout",
+    "SPHERICAL": "360° projection",
+    "S12M_TIMECODE": "time codes of the frames",
+}
+CHANGING = (CAPTIONS, HDR10_PLUS, ACTIVE_FORMAT)  # from frame to frame
+# What decoders read back from a stream of this kind.
+HELD: Mapping[Family | None, tuple[str, ...]] = {
+    "h264": (MASTERING, LIGHT, AMBIENT, CAPTIONS, ACTIVE_FORMAT),
+    "hevc": (MASTERING, LIGHT, AMBIENT, CAPTIONS, HDR10_PLUS),
+    "av1": (MASTERING, LIGHT, CAPTIONS, HDR10_PLUS),
+}
+# Parts of encoder options by which a user sets the static ones himself.
+OWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    MASTERING: ("master-display", "mastering-display"),
+    LIGHT: ("max-cll", "cll=", "content-light"),
+}
+CHROMATICITY, LUMINANCE = 50000, 10000  # units of H.265 D.2.28 in one
+IPT_C2 = 15  # matrix coefficients of Dolby Vision profile 5, H.273 table 4
+
+
+def raw(frame: VideoFrame) -> dict[str, bytes]:
+    """A frame's side data by type name; empty where PyAV doesn't know one of the types and shows none."""
+    try:
+        every: Any = frame.side_data  # its stub has another type
+    except ValueError:
+        return {}
+    return {data.type.name: bytes(data) for data in every}
+
+
+def changing(frame: VideoFrame) -> dict[str, bytes]:
+    """What may differ from frame to frame and is carried with each."""
+    return {name: data for name, data in raw(frame).items() if name in CHANGING}
+
+
+def mastering(data: bytes | None) -> tuple[int, ...] | None:
+    """SMPTE ST 2086 from FFmpeg's AVMasteringDisplayMetadata, in order and units of H.265 D.2.28.
+
+    Returns:
+        x, y of green, blue, red, white in 0.00002; maximum and minimum in 0.0001 candelas a square metre. Zeros for a
+        half that isn't known, None when neither is.
+    """
+    if data is None or len(data) < 88:
+        return None
+    numbers = struct.unpack("=22i", data[:88])
+    red, green, blue, white = (numbers[index : index + 4] for index in range(0, 16, 4))
+    has_primaries, has_luminance = numbers[20:]
+    colours = [_units(pair, CHROMATICITY) for point in (green, blue, red, white) for pair in (point[:2], point[2:])]
+    lights = [_units(pair, LUMINANCE) for pair in (numbers[18:20], numbers[16:18])]
+    found = (colours if has_primaries else [0] * 8) + (lights if has_luminance else [0] * 2)
+    return tuple(found) if any(found) else None
+
+
+def light(data: bytes | None) -> tuple[int, ...] | None:
+    """MaxCLL and MaxFALL, CTA-861.3, from FFmpeg's AVContentLightMetadata; None when both are zero."""
+    found = struct.unpack("=2I", data[:8]) if data is not None and len(data) >= 8 else (0, 0)
+    return found if any(found) else None
+
+
+def ambient(data: bytes | None) -> tuple[int, ...] | None:
+    """Illuminance in 0.0001 lux and x, y in 0.00002, H.274 8.7, from FFmpeg's AVAmbientViewingEnvironment."""
+    if data is None or len(data) < 24:
+        return None
+    numbers = struct.unpack("=6i", data[:24])
+    return _units(numbers[:2], LUMINANCE), _units(numbers[2:4], CHROMATICITY), _units(numbers[4:], CHROMATICITY)
+
+
+def _units(ratio: tuple[int, ...], units: int) -> int:
+    return max(0, round(Fraction(ratio[0], ratio[1]) * units)) if ratio[1] else 0
+
+
+def dolby_vision_profile(data: bytes | None) -> int | None:
+    """The profile, from FFmpeg's AVDOVIMetadata: 5 has no picture that other decoders show right, 8 stands for those
+    that have one in a single layer. None when there is none.
+
+    The bitstream's own header says as much as the container's record: profile 0 with full range is 5, profile 1 with
+    an enhancement layer 4 or 7, ETSI GS CCM 001.
+    """
+    start = int.from_bytes((data or b"")[:8], "little")
+    header = (data or b"")[start : start + 17]
+    if len(header) < 17:
+        return None
+    profile, full_range, depth, enhanced, no_residual = (header[index] for index in (4, 10, 13, 15, 16))
+    if profile == 0 and full_range:
+        return 5
+    if profile == 1 and enhanced and not no_residual:
+        return 7 if depth == 12 else 4
+    return 8
+
+
+def held(family: Family | None, options: Mapping[str, str], facts: TrackFacts) -> tuple[str, ...]:
+    """Kinds that are written into the packets of an encoder: what it can hold, less what the user's options set."""
+    given = " ".join(options.values())
+    stated = {MASTERING: facts.mastering, LIGHT: facts.light, AMBIENT: facts.ambient}
+    return tuple(
+        name for name in HELD.get(family, ())
+        if stated.get(name, ()) is not None and not any(option in given for option in OWN_OPTIONS.get(name, ()))
+    )  # fmt: skip
+
+
+def refuse_unwatchable(first: VideoFrame, name: str) -> None:
+    """Raises InputError for Dolby Vision without a picture that means the same to every decoder."""
+    if first.colorspace == IPT_C2 or dolby_vision_profile(raw(first).get(DOLBY_VISION)) == 5:
+        raise InputError(
+            f"{name}: Dolby Vision profile 5 has no picture that others show right; give a version with an HDR10, HLG "
+            f"or SDR base (profile 8), or convert it first (ffmpeg -vf libplacebo=apply_dolbyvision=1)"
+        )
+
+
+def dropped(found: Iterable[str], written: Iterable[str]) -> list[str]:
+    """A line for each kind that the input carries and the output won't.
+
+    Args:
+        found: kinds in the input.
+        written: kinds that the encoder's packets carry.
+    """
+    lines = [f"dropped: the {NAMES[kind]}" for kind in sorted(found) if kind in NAMES and kind not in written]
+    if {DOLBY_VISION, DOLBY_VISION_BITS} & set(found):
+        lines.append("dropped: the Dolby Vision metadata; the base picture is upscaled and keeps its colour tags")
+    return lines

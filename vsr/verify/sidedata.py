@@ -1,0 +1,88 @@
+"""What frames carry besides samples: captions, HDR10+, active format, as in the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from vsr import sidedata
+from vsr.decode import Timeline, pictures
+from vsr.demux import open_input, packets
+from vsr.job import Job
+from vsr.messages import contents, frame_messages, in_packet, track_form
+from vsr.report import Report
+
+Said = tuple[Fraction, dict[str, bytes]]  # seconds, content by kind
+
+
+def check_side_data(job: Job, source: str, output: str, shift: Fraction, wrong: list[str]) -> list[str]:
+    """Every frame's: there, in order, in time and the same. By packets; where these differ, the source is decoded."""
+    encoder, base = job.encoder, job.source.time_base
+    assert encoder is not None
+    kinds = [kind for kind in sidedata.CHANGING if kind in job.source.side_data and kind in encoder.side_data]
+    if not kinds:
+        return []
+    with open_input(output, job.output_limits) as written:
+        track: Any = written.streams[0]
+        tolerance = (track.time_base or base) + base  # a repaired time slips by a tick
+        found = [(time - shift, said) for time, said in _by_packets(written, track)]
+    checked = []
+    for kind in kinds:
+        problem = _compare(kind, _in_range(job, _by_packets_of(source, job)), found, tolerance)
+        if problem:
+            problem = _compare(kind, _in_range(job, _by_frames_of(source, job)), found, tolerance)
+        if problem:
+            wrong.append(f"{sidedata.NAMES[kind]}: {problem}")
+        checked.append(f"{sidedata.NAMES[kind]}, every frame's")
+    return checked
+
+
+def _by_packets_of(source: str, job: Job) -> list[Said]:
+    with open_input(source, job.source.limits) as container:
+        return list(_by_packets(container, container.streams[job.source.stream]))
+
+
+def _by_packets(container: Any, stream: Any) -> Iterator[Said]:
+    form = track_form(stream)
+    for packet in packets(container, [stream], Report()):
+        if packet.pts is not None and not packet.is_discard:
+            yield packet.pts * packet.time_base, in_packet(packet, *form)
+
+
+def _by_frames_of(source: str, job: Job) -> list[Said]:
+    """As the run saw it: by the same decoder, in as many threads, with repaired times."""
+    base, rate = job.source.time_base, job.source.rate if job.source.untimed else None
+    timeline = Timeline(base, rate, job.source.nominal)
+    said: list[Said] = []
+    with open_input(source, job.source.limits) as container:
+        stream: Any = container.streams[job.source.stream]
+        stream.thread_type = "AUTO"
+        for picture in pictures(stream, packets(container, [stream], Report()), Report()):
+            pts, _ = timeline.stamp(picture.pts, picture.dts, picture.duration)
+            said.append((pts * base, contents(frame_messages(sidedata.CHANGING, sidedata.changing(picture)))))
+    return said
+
+
+def _in_range(job: Job, said: list[Said]) -> list[Said]:
+    base, origin = job.source.time_base, job.source.origin
+    begin, end = job.source.start * base, None if job.source.end is None else job.source.end * base
+    return [(time - origin, what) for time, what in said if time >= begin and (end is None or time < end)]
+
+
+def _compare(kind: str, expected: list[Said], found: list[Said], tolerance: Fraction) -> str:
+    """What differs, or ""."""
+    should, is_ = _of(kind, expected), _of(kind, found)
+    if len(should) != len(is_):
+        return f"{len(is_)} instead of {len(should)}"
+    pairs = zip(should, is_, strict=True)
+    differ = sum(a[1] != b[1] or abs(a[0] - b[0]) > tolerance for a, b in pairs)
+    return f"{differ} of {len(should)} differ" if differ else ""
+
+
+def _of(kind: str, said: list[Said]) -> list[tuple[Fraction, bytes]]:
+    """One kind's in order of presentation. All but captions hold until the next one, so repeats count as one."""
+    ordered = sorted(((time, what[kind]) for time, what in said if kind in what), key=lambda entry: entry[0])
+    if kind == sidedata.CAPTIONS:
+        return ordered
+    return [entry for index, entry in enumerate(ordered) if not index or entry[1] != ordered[index - 1][1]]
