@@ -13,6 +13,7 @@ from vsr.boxes import is_encrypted, lacks_index
 from vsr.errors import InputError
 from vsr.limits import DECODERS, LIMITS, STREAMS, bind, check_size, opening
 from vsr.report import Report
+from vsr.sequences import files, pattern, row
 from vsr.settings import Limits
 
 if TYPE_CHECKING:
@@ -31,11 +32,12 @@ def open_input(path: str, limits: Limits = LIMITS) -> InputContainer:
     Raises:
         InputError: missing, unreadable, encrypted, not a media file, over a limit, or without streams.
     """
-    _check_file(path)
+    first = files(path)[0]
+    _check_file(str(first))
     try:
-        container = _opened(path, limits)
+        container = _opened(path, limits) if pattern(path) is None else _numbered(path, limits)
     except READ_ERRORS as error:
-        raise InputError(f"{path}: can't be read as video ({_reason(path, error)})") from error
+        raise InputError(f"{path}: can't be read as video ({_reason(str(first), error)})") from error
     if len(container.streams) > STREAMS:
         raise InputError(f"{path}: more than {STREAMS} tracks and attachments")
     for stream in container.streams:
@@ -86,6 +88,14 @@ def _opened(path: str, limits: Limits) -> InputContainer:
     return av.open(url, "r", options=options, metadata_errors="replace")
 
 
+def _numbered(path: str, limits: Limits) -> InputContainer:
+    """Pictures of a sequence, a packet each; a time is a picture's place in the row."""
+    sequence = pattern(path)
+    assert sequence is not None
+    more = {"format_whitelist": "image2", "start_number": str(row(path, sequence)[0])}
+    return av.open(f"file:{path}", "r", format="image2", options=opening(limits) | more)
+
+
 def video_stream(container: InputContainer, name: str, limits: Limits = LIMITS) -> VideoStream:
     """The first real video track: pictures attached as cover art don't count.
 
@@ -102,7 +112,7 @@ def video_stream(container: InputContainer, name: str, limits: Limits = LIMITS) 
 
 def _check_track(container: InputContainer, stream: VideoStream, name: str, limits: Limits) -> None:
     track, context = f"{name}: video track {stream.index}", stream.codec_context
-    if "enc_key_id" in stream.metadata or is_encrypted(container.name.removeprefix("file:")):
+    if "enc_key_id" in stream.metadata or is_encrypted(str(files(name)[0])):
         raise InputError(f"{track} is encrypted; vsr can't decrypt")
     if context is None:
         raise InputError(f"{track} has a codec without decoder")

@@ -9,13 +9,13 @@ import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from vsr.chunks import Chunk
 from vsr.deinterlace import Fields
 from vsr.frame import PlanarFormat, TrackFacts
 from vsr.limits import LIMITS
+from vsr.sequences import files
 from vsr.settings import Limits
 from vsr.tracks import Track
 
@@ -176,11 +176,11 @@ class Job:
 
 
 def identity(path: str) -> tuple[int, int]:
-    """(bytes, modification time in ns) of a file; (0, 0) for standard input."""
+    """(bytes, modification time in ns) of an input, the latest of its files'; (0, 0) for standard input."""
     if path == "-":
         return 0, 0
-    stat = Path(path).stat()
-    return stat.st_size, stat.st_mtime_ns
+    stats = [file.stat() for file in files(path)]
+    return sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
 
 
 def _plain(value: Any) -> Any:

@@ -28,6 +28,7 @@ from vsr.messages import in_packet, track_form
 from vsr.models import resolve
 from vsr.report import Report
 from vsr.sei import family_of
+from vsr.sequences import RATE, pattern
 from vsr.settings import SCALES, EngineSettings, RunSettings
 from vsr.tracks import Track, container_for
 
@@ -141,8 +142,7 @@ def _source(
         what = "can be decoded" if scanned.pts or scanned.untimed else "is in the file"
         raise InputError(f"{settings.input}: not one frame of track {stream.index} {what}")
     sidedata.refuse_unwatchable(first, settings.input)
-    base = stream.time_base or Fraction(1, 1000)
-    rate = _rate(stream, scanned, base)
+    base, rate = _pace(settings, stream, scanned)
     begin = 0 if scanned.untimed else scanned.pts[0]
     start = begin + round(Fraction(settings.start) / base)
     end = None if settings.duration is None else start + round(Fraction(settings.duration) / base)
@@ -190,6 +190,21 @@ def _last_end(scanned: Scan, end: int | None) -> int | None:
         return None
     cut = end is not None and (scanned.pts[-1] >= end or scanned.end is not None and scanned.end > end)
     return end if cut else scanned.end
+
+
+def _pace(settings: RunSettings, stream: VideoStream, scanned: Scan) -> tuple[Fraction, Fraction]:
+    """(seconds per tick, frames per second); numbered pictures and streams without times go as fast as the user says.
+
+    Raises:
+        UsageError: the input has times of its own.
+    """
+    base = stream.time_base or Fraction(1, 1000)
+    if pattern(settings.input) is not None:  # the demuxer's ticks are places in the row
+        rate = settings.rate or RATE
+        return 1 / rate, rate
+    if settings.rate is not None and not scanned.untimed:
+        raise UsageError("--rate is for numbered pictures and streams without times; this input has its own")
+    return base, settings.rate or _rate(stream, scanned, base)
 
 
 def _rate(stream: VideoStream, scanned: Scan, base: Fraction) -> Fraction:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -83,6 +84,7 @@ class RunSettings:
     audio: Audio = "copy"  # copy, and transcode only where copying can't be; transcode always; none drops it
     start: float = 0.0  # seconds from the first frame
     duration: float | None = None  # seconds; None: to the end
+    rate: Fraction | None = None  # frames per second of numbered pictures (default 25) and of inputs without times
     deinterlace: bool = False  # one whole frame for each interlaced one
     overwrite: bool = False
     verify: Verification = "sample"  # decode the first, the last and every 10th GOP, or everything; packets always
@@ -108,5 +110,7 @@ class RunSettings:
             raise UsageError("give either --size or --height, not both")
         if self.size is not None and min(self.size) < 1 or self.height is not None and self.height < 1:
             raise UsageError("output width and height must be at least 1")
+        if self.rate is not None and self.rate <= 0:
+            raise UsageError("--rate must be above 0 frames a second")
         if self.start < 0 or self.duration is not None and self.duration <= 0:
             raise UsageError("--start must not be negative and --duration must be above 0 seconds")

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from av.filter import Graph
+
 from vsr.errors import InputError
 from vsr.sei import Family
 
@@ -34,6 +36,7 @@ NAMES: Mapping[str, str] = {
     "SPHERICAL": "360° projection",
     "S12M_TIMECODE": "time codes of the frames",
 }
+UNNAMED = range(28, 36)  # types that PyAV (18.1) has no name for; EXIF is 31, its orientation comes as a matrix too
 CHANGING = (CAPTIONS, HDR10_PLUS, ACTIVE_FORMAT)  # from frame to frame
 # What decoders read back from a stream of this kind.
 HELD: Mapping[Family | None, tuple[str, ...]] = {
@@ -51,12 +54,22 @@ IPT_C2 = 15  # matrix coefficients of Dolby Vision profile 5, H.273 table 4
 
 
 def raw(frame: VideoFrame) -> dict[str, bytes]:
-    """A frame's side data by type name; empty where PyAV doesn't know one of the types and shows none."""
+    """A frame's side data by type name, but for types that PyAV doesn't know."""
     try:
         every: Any = frame.side_data  # its stub has another type
     except ValueError:
-        return {}
+        every = _named(frame).side_data
     return {data.type.name: bytes(data) for data in every}
+
+
+def _named(frame: VideoFrame) -> VideoFrame:
+    """The frame without side data of unnamed types, at which PyAV raises ValueError for all of it."""
+    graph = Graph()
+    filters = [graph.add("sidedata", f"mode=delete:type={kind}") for kind in UNNAMED]
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))
+    graph.link_nodes(source, *filters, graph.add("buffersink")).configure()
+    graph.vpush(frame)
+    return graph.vpull()
 
 
 def changing(frame: VideoFrame) -> dict[str, bytes]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vsr.errors import InputError, OutputError, UsageError
 from vsr.probe import check_output
 from vsr.report import Report
+from vsr.sequences import pattern
 from vsr.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ DEEP = frozenset({".png", ".tif", ".tiff"})  # hold 16 bits; OpenCV would satura
 
 
 def is_still(path: str) -> bool:
-    """By its name."""
-    return Path(path).suffix.lower() in STILLS
+    """By its name; a pattern of numbered pictures is a video."""
+    return Path(path).suffix.lower() in STILLS and pattern(path) is None
 
 
 def run(settings: RunSettings) -> Report:

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -66,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     part = p.add_argument_group("part of the video")
     part.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="seconds or [HH:]MM:SS")
     part.add_argument("--duration", type=_seconds, metavar="TIME", help="seconds or [HH:]MM:SS")
+    part.add_argument("--rate", type=_rate, metavar="FPS", help="of numbered pictures (default 25), e.g. 24000/1001")
     part.add_argument("--deinterlace", action="store_true", help="make interlaced frames whole (bwdif)")
     net = p.add_argument_group("network")
     net.add_argument("--network", default="auto", help="name of a network (default m4c16)")
@@ -162,6 +164,7 @@ def _settings(args: argparse.Namespace) -> RunSettings:
         audio=args.audio,
         start=args.start,
         duration=args.duration,
+        rate=args.rate,
         deinterlace=args.deinterlace,
         overwrite=args.overwrite,
         verify=args.verify,
@@ -275,6 +278,13 @@ def _seconds(text: str) -> float:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no time: seconds, MM:SS or HH:MM:SS") from None
     return seconds
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: frames per second, e.g. 25 or 24000/1001") from None
 
 
 def _bytes(text: str) -> int:

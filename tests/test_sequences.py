@@ -1,0 +1,167 @@
+"""Numbered pictures as a video, in and out."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import vsr
+from clips import end_of_picture, frames, video
+from vsr.cli.run import main
+from vsr.colour import turn
+from vsr.errors import InputError, UsageError
+from vsr.job import identity
+from vsr.probe import probe
+from vsr.sequences import files, pattern
+from vsr.settings import RunSettings
+
+Array = np.ndarray[Any, Any]
+
+
+def picture(number: int, *, dtype: Any = np.uint8, size: tuple[int, int] = (48, 32)) -> Array:
+    """A gradient in colour with a bright block that moves."""
+    y, x = np.mgrid[: size[1], : size[0]]
+    part = np.stack([x / size[0], y / size[1], 0.3 + 0 * x], axis=2) * 0.6
+    part[8:20, 3 * number : 3 * number + 8] = 0.9
+    return (part * np.iinfo(dtype).max).astype(dtype)
+
+
+def numbered(folder: Path, numbers: Any = range(6), name: str = "f%04d.png", **more: Any) -> str:
+    """Writes pictures; returns their pattern."""
+    folder.mkdir(exist_ok=True)
+    for place, number in enumerate(numbers):
+        assert cv2.imwrite(str(folder / (name % number)), picture(place, **more))
+    return str(folder / name)
+
+
+@pytest.fixture
+def upscale(repeat: dict[int, Path]) -> Any:
+    return lambda source, target, **options: vsr.upscale(
+        source, target, **{"model": repeat[2], "precision": "float32"} | options
+    )
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize(
+    ("rate", "first"), [(None, 0), (Fraction(24000, 1001), 1), (Fraction(30), 1001), (Fraction(1, 2), 9998)]
+)
+def test_pictures_become_a_video(tmp_path: Path, upscale: Any, rate: Fraction | None, first: int, suffix: str) -> None:
+    source = numbered(tmp_path / "in", range(first, first + 6))
+    target = tmp_path / f"out{suffix}"
+    report = upscale(source, target, crf=1, **({} if rate is None else {"rate": rate}))
+    assert (report.exit_code, report.frames_written) == (0, 6)
+    pace = rate or Fraction(25)
+    tolerance = 0 if suffix == ".mp4" else Fraction(1, 2000)
+    times = sorted(video(target).times)
+    assert all(abs(time - number / pace) <= tolerance for number, time in enumerate(times))
+    if suffix == ".mp4":
+        assert end_of_picture(target) == 6 / pace
+    for number, shown in enumerate(frames(target)):
+        wanted = cv2.cvtColor(picture(number), cv2.COLOR_BGR2GRAY).repeat(2, 0).repeat(2, 1)
+        luma = (shown.planes[0].astype(float) - 16) * 255 / 219  # the weights differ, the shape doesn't
+        assert np.corrcoef(luma.ravel(), wanted.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("name", ["f%d.png", "%03d.jpg", "a b-%05d_x.tif", "f%04d.bmp", "f%d.webp"])
+def test_every_name_and_kind(tmp_path: Path, upscale: Any, name: str) -> None:
+    source = numbered(tmp_path / "in", range(8, 13), name)
+    (tmp_path / "in" / "notes.txt").write_text("beside")
+    assert upscale(source, tmp_path / "out.mkv").frames_written == 5
+
+
+def test_a_part_of_the_row(tmp_path: Path, upscale: Any) -> None:
+    source = numbered(tmp_path / "in", range(20))
+    upscale(source, tmp_path / "out.mp4", rate=Fraction(10), start=0.5, duration=0.7)
+    assert sorted(video(tmp_path / "out.mp4").times) == [Fraction(number, 10) for number in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "reason"),
+    [
+        ([1, 2, 4, 5], "missing f0003.png;"),
+        ([1, 5, 7], "missing f0002.png to f0004.png, f0006.png;"),
+        ([1, 3, 5, 7, 9, 11], "missing f0002.png, f0004.png, f0006.png and 2 more gaps;"),
+        ([], "no such file, and none that it is a pattern of"),
+    ],
+)
+def test_gaps_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], numbers: list[int], reason: str) -> None:
+    source = numbered(tmp_path / "in", numbers)
+    assert main([source, str(tmp_path / "out.mp4")]) == 3
+    said = capsys.readouterr().err
+    assert reason in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_an_empty_picture_is_refused(tmp_path: Path) -> None:
+    source = numbered(tmp_path / "in")
+    (tmp_path / "in" / "f0003.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"f0003\.png: empty"):
+        probe(RunSettings(input=source, output="", sink="null"))
+
+
+def test_a_damaged_picture_is_skipped_and_counted(tmp_path: Path, upscale: Any) -> None:
+    source = numbered(tmp_path / "in")
+    (tmp_path / "in" / "f0003.png").write_bytes(b"no picture at all")
+    report = upscale(source, tmp_path / "out.mp4")
+    assert (report.exit_code, report.frames_written) == (5, 5)
+
+
+def test_names_are_literal_where_a_file_has_them(tmp_path: Path) -> None:
+    literal = tmp_path / "100%d.png"
+    assert pattern(str(literal)) is not None
+    cv2.imwrite(str(literal), picture(0))
+    assert pattern(str(literal)) is None
+    assert files(str(literal)) == [literal]
+    for name in ("a.png", "100%.png", "%d%d.png", "%%d.png", "%x.png", "a%4d.png"):
+        assert pattern(name) is None
+
+
+def test_numbers_are_filled_as_printf_does(tmp_path: Path) -> None:
+    for name in ("f7.png", "f08.png", "f0009.png", "f12345.png", "f0010.png", "fx.png"):
+        (tmp_path / name).write_bytes(b"x")
+    for name, numbers in (("f%d.png", [7, 12345]), ("f%02d.png", [8, 12345]), ("f%04d.png", [9, 10, 12345])):
+        found = pattern(str(tmp_path / name))
+        assert found is not None
+        assert found.numbers() == numbers
+
+
+def test_a_rate_is_for_pictures(tmp_path: Path) -> None:
+    source = numbered(tmp_path / "in")
+    with pytest.raises(UsageError, match="above 0"):
+        probe(RunSettings(input=source, output="", sink="null", rate=Fraction(0)))
+    assert probe(RunSettings(input=source, output="", sink="null", rate=Fraction(50))).source.rate == 50
+
+
+def test_one_changed_picture_is_another_input(tmp_path: Path) -> None:
+    source = numbered(tmp_path / "in")
+    before = identity(source)
+    (tmp_path / "in" / "f0002.png").write_bytes(b"other")
+    assert identity(source) != before
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turned"),
+    [
+        (1, None),
+        (2, (-65536, 0, 0, 65536)),
+        (3, (-65536, 0, 0, -65536)),
+        (6, (0, 65536, -65536, 0)),
+        (8, (0, -65536, 65536, 0)),
+    ],
+)
+def test_photos_are_shown_as_their_exif_says(
+    tmp_path: Path, upscale: Any, orientation: int, turned: tuple[int, ...] | None
+) -> None:
+    source = numbered(tmp_path, range(3), "f%d.jpg")
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation]) + bytes(6)
+    for path in tmp_path.glob("*.jpg"):
+        data = path.read_bytes()
+        path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+    assert turn(probe(RunSettings(input=source, output="", sink="null")).source.facts.display_matrix) == turned
+    assert upscale(source, tmp_path / "out.mp4").frames_written == 3
