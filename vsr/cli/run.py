@@ -28,6 +28,7 @@ from vsr.settings import (
 )
 
 if TYPE_CHECKING:
+    from vsr.download import Local
     from vsr.report import Report
 
 UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -55,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     p = OneLine(
         prog="vsr-run", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("input", help='video, picture or folder; "-" reads y4m from standard input')
+    p.add_argument("input", help='video, picture, folder or http(s) address; "-" reads y4m from standard input')
     p.add_argument("output", nargs="?", help='.mp4 .mkv .mov .webm .ts, a picture, a folder, or "-" for y4m')
     size = p.add_argument_group("size")
     size.add_argument("--scale", type=int, choices=SCALES, default=2, help="factor (default 2)")
@@ -96,6 +97,8 @@ def parser() -> argparse.ArgumentParser:
         "--max-pixels", type=int, default=Limits.max_pixels, metavar="N",
         help="largest picture taken (default 8192x8192 in all; a result may have four times that)",
     )  # fmt: skip
+    run.add_argument("--timeout", type=_seconds, default=Limits.timeout, metavar="TIME",
+                     help="how long a server may be silent (default 10 s)")  # fmt: skip
     run.add_argument("--report", type=Path, metavar="FILE", help="what was done, as JSON")
     run.add_argument("--json", action="store_true", help="progress as JSON lines with ffmpeg's keys")
     run.add_argument("--quiet", action="store_true", help="only errors")
@@ -157,7 +160,7 @@ def _settings(args: argparse.Namespace) -> RunSettings:
         encode=EncodeSettings(
             codec=args.codec, crf=args.crf, preset=args.preset, pix_fmt=args.pix_fmt, options=dict(args.options)
         ),
-        limits=Limits(max_pixels=args.max_pixels),
+        limits=Limits(max_pixels=args.max_pixels, timeout=args.timeout),
         size=args.size,
         height=args.height,
         sink=args.sink or ("null" if args.output is None else None),
@@ -173,20 +176,23 @@ def _settings(args: argparse.Namespace) -> RunSettings:
 
 def _dispatch(args: argparse.Namespace, settings: RunSettings) -> int:
     from vsr import batch, preview
+    from vsr.download import local
 
     if args.report and not args.report.parent.is_dir():
         raise OutputError(f"{args.report.parent}: no such folder for the report")
-    if args.preview is not None:
-        preview.write(settings, args.preview)
-        _say(args, f"{settings.output}: before | after at {args.preview:g} s")
-        return 0
-    if args.dry_run:
-        print(json.dumps(preview.estimate(settings), indent=2))
+    if args.preview is not None or args.dry_run:
+        with local(settings, lambda line: _say(args, line)) as source:
+            if args.preview is not None:
+                preview.write(source.settings, args.preview)
+                _say(args, f"{settings.output}: before | after at {args.preview:g} s")
+            else:
+                print(json.dumps(preview.estimate(source.settings), indent=2))
         return 0
     reports: list[Report] = []
 
     def one(settings: RunSettings) -> int:
-        reports.append(_one(args, settings))
+        with local(settings, lambda line: _say(args, line)) as source:
+            reports.append(_one(args, source))
         return reports[-1].exit_code
 
     folder = Path(settings.input).is_dir()
@@ -203,14 +209,14 @@ def _write_report(path: Path, content: Any) -> None:
         raise OutputError(f"{path}: the report can't be written ({error.strerror}); the output is there") from error
 
 
-def _one(args: argparse.Namespace, settings: RunSettings) -> Report:
+def _one(args: argparse.Namespace, source: Local) -> Report:
     """One file, with progress and the report."""
     from vsr import stills
     from vsr.cli.progress import Bar, JsonLines, silent
     from vsr.pipeline import run
     from vsr.probe import probe
 
-    said: tuple[str, ...] = ()
+    settings, said = source.settings, tuple[str, ...]()
     if stills.is_still(settings.input):
         report = stills.run(settings)
     else:
@@ -226,6 +232,7 @@ def _one(args: argparse.Namespace, settings: RunSettings) -> Report:
             progress = Bar(job)
         with progress:
             report = run(job, settings, progress)
+    source.complete(report)
     for note in report.notes:
         if note not in said:
             _say(args, note)
