@@ -25,7 +25,9 @@ def read(path: Path) -> Recording:
 
 def decoded(path: Path, mode: Verification = "sample") -> tuple[str, list[str]]:
     wrong: list[str] = []
-    return check_decoding(str(path), Limits(), read(path), mode, wrong), wrong
+    found = read(path)
+    frames = check_decoding(str(path), Limits(), found, mode, wrong).frames
+    return f"{frames} of {len(found.times)} frames decoded", wrong
 
 
 @pytest.mark.parametrize(

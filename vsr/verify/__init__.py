@@ -14,10 +14,12 @@ from vsr.errors import VerificationError
 from vsr.job import Job
 from vsr.report import LeftOut
 from vsr.settings import Verification
+from vsr.signature import Signatures
 from vsr.verify.copies import check_copies
 from vsr.verify.decoding import check_decoding, check_sound
 from vsr.verify.picture import check_picture
 from vsr.verify.recording import record
+from vsr.verify.shown import check_shown
 from vsr.verify.sidedata import check_side_data
 from vsr.verify.times import check_end, check_times
 
@@ -30,6 +32,7 @@ def verify(
     *,
     mode: Verification = "sample",
     upscaled: int = 0,
+    encoded: Signatures | None = None,
 ) -> list[str]:
     """Compares the file `output` with the file `source` as `job` planned it.
 
@@ -37,6 +40,7 @@ def verify(
         left_out: packets of the source that couldn't be stored and were counted as damage.
         mode: how much is decoded; "none" reads nothing and finds nothing.
         upscaled: frames of the run, for a source that can't be read again (standard input).
+        encoded: what the frames showed that were encoded; None: only whether they can be decoded is looked at.
 
     Returns:
         What was found right, one line each.
@@ -55,11 +59,12 @@ def verify(
         said = check_side_data(job, source, output, shift, wrong)
         copies = check_copies(job, source, output, written, found, shift, left_out, wrong)
         check_end(job, track, found[0].times[-1] - shift if found[0].times else None, wrong)
-    decoded = [check_decoding(output, job.output_limits, found[0], mode, wrong)]
-    if mode == "full":
-        decoded.append(check_sound(source, output, job, wrong))
+    decoded = check_decoding(output, job.output_limits, found[0], mode, wrong)
+    right = check_shown(decoded.shown, encoded, found[0], wrong) if encoded else False
+    sound = check_sound(source, output, job, wrong) if mode == "full" else ""
     if wrong:
         raise VerificationError(f"{job.output} was not written; read back, it was wrong: " + "; ".join(wrong))
     frames = f"{len(found[0].times)} frames, every pts"
+    pictures = f"{decoded.frames} of {len(found[0].times)} frames decoded{' and seen to be right' if right else ''}"
     facts = f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation"
-    return [frames, facts, *said, *copies, *filter(None, decoded)]
+    return [frames, facts, *said, *copies, *filter(None, [pictures, sound])]

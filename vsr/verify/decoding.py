@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from vsr.job import Job
 from vsr.report import Report
 from vsr.settings import Limits, Verification
 from vsr.verify.recording import Recording
+from vsr.verify.shown import shown_signature
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -20,30 +22,34 @@ EVERY = 10  # GOPs
 NAMED = 3  # groups that are wrong, and things wrong with each
 
 
-def check_decoding(output: str, limits: Limits, found: Recording, mode: Verification, wrong: list[str]) -> str:
+@dataclass
+class Decoded:
+    """The frames decoded: signatures by pts of those that have one."""
+
+    frames: int = 0
+    shown: dict[int, bytes] = field(default_factory=dict)
+
+
+def check_decoding(output: str, limits: Limits, found: Recording, mode: Verification, wrong: list[str]) -> Decoded:
     """Decodes groups of pictures: as many frames as packets, at the same times, without errors.
 
     A group is what lies between two key packets in the file. Its frames shown before its key (leading pictures of an
     open group) lean on the group before, so they are decoded in mode "full" only. The file is read once more, packets
     outside the chosen groups are skipped, frames are dropped as they come: memory doesn't depend on the file's length.
-
-    Returns:
-        What was decoded, in words.
     """
     chosen = range(found.keys) if mode == "full" else {*range(0, found.keys, EVERY), found.keys - 1}
     bad: list[str] = []
-    decoded = 0
+    decoded = Decoded()
     with open_input(output, limits) as container:
         track: Any = container.streams[0]
         track.thread_type = "AUTO"
         numbered = _numbered(packets(container, [track], Report()), set(chosen))
         for _, run in groupby(numbered, key=lambda pair: 0 if mode == "full" else pair[0]):
-            frames, problem = _decode(track, (packet for _, packet in run))
-            decoded += frames
+            problem = _decode(track, (packet for _, packet in run), decoded)
             bad += [problem] if problem else []
             track.codec_context.flush_buffers()
     wrong += bad[:NAMED] + ([f"{len(bad) - NAMED} more groups of pictures"] if len(bad) > NAMED else [])
-    return f"{decoded} of {len(found.times)} frames decoded"
+    return decoded
 
 
 def _numbered(coded: Iterable[Packet[Any]], chosen: Set[int]) -> Iterator[tuple[int, Packet[Any]]]:
@@ -55,8 +61,8 @@ def _numbered(coded: Iterable[Packet[Any]], chosen: Set[int]) -> Iterator[tuple[
             yield number, packet
 
 
-def _decode(track: Any, coded: Iterable[Packet[Any]]) -> tuple[int, str]:
-    """(frames decoded, what is wrong): packets that begin with a key give a frame each, at the same times."""
+def _decode(track: Any, coded: Iterable[Packet[Any]], decoded: Decoded) -> str:
+    """What is wrong, or "": packets that begin with a key give a frame each, at the same times."""
     expected: list[int] = []
     damage = Report()
 
@@ -72,13 +78,17 @@ def _decode(track: Any, coded: Iterable[Packet[Any]]) -> tuple[int, str]:
     got: list[int] = []
     for picture in pictures(track, fed(), damage):
         got.append(picture.pts or 0)
+        shown = shown_signature(picture)
+        if shown:
+            decoded.shown[got[-1]] = shown
         if picture.is_corrupt:
             damage.damaged(f"the frame at pts {picture.pts} is corrupt")
+    decoded.frames += len(got)
     problems = damage.damage[:NAMED]
     if not problems and sorted(got) != sorted(expected):
         problems = [f"{len(got)} frames from {len(expected)} packets" if len(got) != len(expected) else "other times"]
     place = f"picture from {float(expected[0] * track.time_base):.3f} s can't be decoded as written: "
-    return len(got), place + ", ".join(problems) if problems else ""
+    return place + ", ".join(problems) if problems else ""
 
 
 def check_sound(source: str, output: str, job: Job, wrong: list[str]) -> str:
