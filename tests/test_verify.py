@@ -59,6 +59,7 @@ def remuxed(
         for stream in one.streams:
             copy = two.add_stream_from_template(stream, opaque=True)
             copy.metadata.update(stream.metadata)
+            copy.disposition = stream.disposition
             if languages and stream.index in languages:
                 copy.metadata["language"] = languages[stream.index]
             if stream.type == "video" and path.suffix != ".ts":

@@ -17,6 +17,7 @@ from vsr.settings import Verification
 from vsr.signature import Signatures
 from vsr.verify.copies import check_copies
 from vsr.verify.decoding import check_decoding, check_sound
+from vsr.verify.description import check_description, check_length
 from vsr.verify.picture import check_picture
 from vsr.verify.recording import record
 from vsr.verify.shown import check_shown
@@ -59,6 +60,8 @@ def verify(
         said = check_side_data(job, source, output, shift, wrong)
         copies = check_copies(job, source, output, written, found, shift, left_out, wrong)
         check_end(job, track, found[0].times[-1] - shift if found[0].times else None, wrong)
+        told = check_description(job, source, written, shift, wrong)
+        check_length(job, written, max((time for one in found.values() for time in one.times), default=0), wrong)
     decoded = check_decoding(output, job.output_limits, found[0], mode, wrong)
     right = check_shown(decoded.shown, encoded, found[0], wrong) if encoded else False
     sound = check_sound(source, output, job, wrong) if mode == "full" else ""
@@ -67,4 +70,4 @@ def verify(
     frames = f"{len(found[0].times)} frames, every pts"
     pictures = f"{decoded.frames} of {len(found[0].times)} frames decoded{' and seen to be right' if right else ''}"
     facts = f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation"
-    return [frames, facts, *said, *copies, *filter(None, [pictures, sound])]
+    return [frames, facts, *said, *copies, *told, *filter(None, [pictures, sound])]
