@@ -14,7 +14,7 @@ import pytest
 from av.sidedata.sidedata import Type
 
 import vsr
-from clips import Clip
+from clips import Clip, damaged
 from vsr import messages, sei, sidedata
 from vsr.errors import InputError, VerificationError
 from vsr.frame import Colour, TrackFacts
@@ -220,6 +220,29 @@ def test_captions_of_a_part(tmp_path: Path, upscale: Upscale) -> None:
     expected = carried(made, Type.A53_CC)
     upscale(made, tmp_path / "out.mkv", start=0.48, duration=0.4)
     assert carried(tmp_path / "out.mkv", Type.A53_CC) == {n - 12: d for n, d in expected.items() if 12 <= n < 22}
+
+
+def test_captions_of_interlaced_pictures(tmp_path: Path, upscale: Upscale) -> None:
+    made = telling(tmp_path / "in.mp4", clip(options={"x264-params": "interlaced=1:tff=1"}), words)
+    upscale(made, tmp_path / "out.mp4", deinterlace=True)
+    assert carried(tmp_path / "out.mp4", Type.A53_CC) == carried(made, Type.A53_CC)
+
+
+def test_captions_without_times(tmp_path: Path, upscale: Upscale) -> None:
+    made = telling(tmp_path / "timed.mp4", clip(pts=range(16)), words)
+    bare = rewritten(made, tmp_path / "in.h264", lambda number, packet: packet)
+    report = upscale(bare, tmp_path / "out.mp4")
+    assert carried(tmp_path / "out.mp4", Type.A53_CC) == carried(made, Type.A53_CC)
+    assert "closed captions (CEA-608/708), every frame's" in report.verified
+
+
+@pytest.mark.parametrize("seed", range(3, 6))
+def test_captions_of_a_damaged_file(tmp_path: Path, upscale: Upscale, seed: int) -> None:
+    """Seed 4 loses frames."""
+    made = telling(tmp_path / "whole.mp4", clip(pts=range(60), size=(128, 128), gop=15), words)
+    report = upscale(damaged(made, tmp_path / "in.mp4", flips=8, seed=seed, keep=2000), tmp_path / "out.mp4")
+    assert report.exit_code == 5
+    assert "closed captions (CEA-608/708), every frame's" in report.verified
 
 
 @pytest.mark.parametrize("target", ["libx265", "libsvtav1"])
