@@ -57,6 +57,7 @@ class Clip:
         matrix: display matrix.
         options: of the encoder.
         subtitles: language of each SubRip track.
+        script: what each of them says.
         chapters: (start, end) in seconds.
         attachments: file names.
         order: of the packets in the file.
@@ -78,6 +79,7 @@ class Clip:
     metadata: Mapping[str, str] = field(default_factory=dict)
     sounds: Sequence[Sound] = ()
     subtitles: Sequence[str] = ()
+    script: str = "1\n00:00:00,100 --> 00:00:00,300\nHello\n\n2\n00:00:00,300 --> 00:00:00,450\nagain\n"
     chapters: Sequence[tuple[float, float]] = ()
     attachments: Sequence[str] = ()
     order: Order = "mixed"
@@ -102,7 +104,7 @@ class Clip:
                 target.set_chapters([_chapter(number, *times) for number, times in enumerate(self.chapters)])
             pictures = _add_picture(target, self)
             tracks = [_encoded_sound(target, sound) for sound in self.sounds]
-            tracks += [_copied_subtitle(target, language, path) for language in self.subtitles]
+            tracks += [_copied_subtitle(target, name, path, self.script) for name in self.subtitles]
             for name in self.attachments:
                 target.add_attachment(name, "application/x-truetype-font", f"font {name}".encode() * 9)
             target.start_encoding()
@@ -201,9 +203,9 @@ def _samples(format: str, wave: Any, sound: Sound, begin: int) -> AudioFrame:
     return frame
 
 
-def _copied_subtitle(target: Any, language: str, path: Path) -> Any:
+def _copied_subtitle(target: Any, language: str, path: Path, script: str) -> Any:
     text = path.with_suffix(f".{language}.srt")
-    text.write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n\n2\n00:00:00,300 --> 00:00:00,450\nagain\n")
+    text.write_text(script)
     with av.open(str(text)) as source:
         coded = [packet for packet in source.demux() if packet.size]
         stream = target.add_stream_from_template(source.streams[0], opaque=True)

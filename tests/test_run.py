@@ -120,7 +120,7 @@ def test_notes_are_said_before_and_after(vsr_run: Run, tmp_path: Path) -> None:
     code, _, err = vsr_run(source, tmp_path / "out.mp4", "--scale", 3)
     lines = err.splitlines()
     assert code == 0
-    assert lines[0] == "dropped: subtitle track 1, srt (eng) can't be stored in mp4"
+    assert lines[0] == "converted: subtitle track 1, srt (eng) can't be stored in mp4: to mov_text"
     assert lines[1] == "libx264 takes even sizes only: 142x100 with the edge repeated"
     assert any("47x33" in line and "repeat_x3 openvino" in line for line in lines[2:])  # which engine was opened
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vsr import subtitles
 from vsr.demux import packets
 from vsr.report import Report
 from vsr.sound import Transcoder
 from vsr.tags import stored_language
-from vsr.tracks import Container, Track
+from vsr.tracks import Container, Track, container_for
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -50,6 +51,8 @@ def add_tracks(
 
 def _added(stream: Stream, track: Track, target: OutputContainer) -> Stream:
     sound = track.sound
+    if track.text:
+        return subtitles.add_track(target, stream, track.text)
     if sound is None:
         return target.add_stream_from_template(stream, opaque=True)
     # its encoder only makes the header
@@ -67,19 +70,8 @@ def carried(
     """Packets of the kept tracks inside the job's range, moved by the common origin, about in order of time."""
     if not streams:
         return
-    copying = Copying(job.source, streams)
-    converters: dict[int, Converter] = {
-        track.index: Transcoder(
-            source.streams[track.index],
-            streams[track.index],
-            track.sound,
-            job.source,
-            report,
-            global_header=global_header,
-        )
-        for track in job.tracks
-        if track.sound is not None and track.index in streams
-    }
+    copying = Copying(job, streams)
+    converters = _converters(job, source, streams, report, global_header=global_header)
     for packet in packets(source, [source.streams[index] for index in streams], report):
         if packet.stream.index in converters:
             yield from converters[packet.stream.index].push(packet)
@@ -89,11 +81,67 @@ def carried(
         yield from converter.drain()
 
 
+def _converters(
+    job: Job, source: InputContainer, streams: dict[int, Stream], report: Report, *, global_header: bool
+) -> dict[int, Converter]:
+    made: dict[int, Converter] = {}
+    for track in job.tracks:
+        index, sound = track.index, track.sound
+        if sound:
+            made[index] = Transcoder(
+                source.streams[index], streams[index], sound, job.source, report, global_header=global_header
+            )
+        elif track.text:
+            made[index] = subtitles.Converter(source.streams[index], streams[index], track.text, job.source, report)
+    return made
+
+
+class Range:
+    """Which packets lie in the job's range, and from when on they are shown there.
+
+    Pictures of a cut track begin with a key frame and end where nothing in the range needs more of them. Subtitles that
+    are shown as the range begins are shown from there on.
+
+    Args:
+        source: has the range.
+        hidden: keep pictures that an edit list hides; only MP4 and MOV can hide them again.
+    """
+
+    def __init__(self, source: Source, *, hidden: bool) -> None:
+        self._source, self._hidden = source, hidden
+        self._keys: dict[int, Fraction] = {}
+
+    def place(self, packet: Packet[Any]) -> Fraction | None:
+        """Seconds of the input from which on the packet is shown; None for one that is left out."""
+        ticks = packet.pts if packet.pts is not None else packet.dts
+        if ticks is None:
+            return None
+        time, kind = ticks * packet.time_base, packet.stream.type
+        if kind == "video":
+            return time if self._pictured(packet, time) else None
+        begin, ends = self._source.range[0], time + (packet.duration or 0) * packet.time_base
+        if kind == "subtitle" and begin is not None and time < begin < ends:
+            return begin
+        return time if self._source.holds(time) else None
+
+    def _pictured(self, packet: Packet[Any], time: Fraction) -> bool:
+        (begin, end), index = self._source.range, packet.stream.index
+        decoded = time if packet.dts is None else packet.dts * packet.time_base
+        if packet.is_discard and not self._hidden or end is not None and decoded >= end:
+            return False
+        if begin is None:
+            return True
+        if index not in self._keys and packet.is_keyframe and time >= begin:
+            self._keys[index] = time
+        return index in self._keys and time >= self._keys[index]
+
+
 class Copying:
     """Copied packets: payload untouched, moved by the job's origin, each told from the others of its track."""
 
-    def __init__(self, source: Source, streams: dict[int, Stream]) -> None:
-        self._source, self._streams = source, streams
+    def __init__(self, job: Job, streams: dict[int, Stream]) -> None:
+        self._source, self._streams = job.source, streams
+        self._range = Range(job.source, hidden=container_for(job.output).exact)
         self._numbers = dict.fromkeys(streams, -1)
         self._times: dict[int, int] = {}
 
@@ -103,17 +151,27 @@ class Copying:
         if time is None:
             return False
         self._numbers[index] += 1
-        if not self._source.holds(time * packet.time_base):
+        start = self._range.place(packet)
+        if start is None:
             return False
-        shift = round(self._source.origin / packet.time_base)
+        late = round(start / packet.time_base) - time
+        shift = round(self._source.origin / packet.time_base) - late
         packet.pts = None if packet.pts is None else packet.pts - shift
         packet.dts = None if packet.dts is None else packet.dts - shift
-        if not packet.duration and packet.stream.type == "audio":  # MP4 would lose the last of such packets
-            packet.duration = max(0, time - self._times.get(index, time))
-        self._times[index] = time
+        self._last(packet, time, late)
         packet.opaque = (index, self._numbers[index])
         packet.stream = self._streams[index]
         return True
+
+    def _last(self, packet: Packet[Any], time: int, late: int) -> None:
+        """How long it lasts: sound that doesn't say so, as long as the packet before; subtitles to the range's end."""
+        index, end = packet.stream.index, self._source.range[1]
+        if not packet.duration and packet.stream.type == "audio":  # MP4 would lose the last of such packets
+            packet.duration = max(0, time - self._times.get(index, time))
+        elif packet.duration and packet.stream.type == "subtitle":
+            rest = packet.duration if end is None else round(end / packet.time_base) - time
+            packet.duration = max(1, min(packet.duration, rest) - late)
+        self._times[index] = time
 
 
 def kept_chapters(container: InputContainer, source: Source) -> list[Any]:

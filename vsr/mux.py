@@ -126,7 +126,7 @@ def _options(job: Job, source: InputContainer | None) -> dict[str, str]:
         sound: list[Any] = [source.streams[t.index] for t in kept if t.kind == "audio"] if source else []
         scales = [job.source.time_base.denominator, *(stream.sample_rate for stream in sound)]
         scales += [track.sound.rate for track in job.tracks if track.sound]
-        scales += [track.time_base.denominator for track in kept if track.time_base]
+        scales += [track.time_base.denominator for track in job.tracks if track.time_base and not track.sound]
         # the muxer doubles a small time scale until it is large enough
         scale = lcm(*(s * 2 ** max(0, ceil(log2(MIN_TIMESCALE / s))) for s in scales))
         options["movie_timescale"] = str(scale if scale <= MAX_TIMESCALE else scales[0])

@@ -16,6 +16,7 @@ from vsr import sound
 from vsr.errors import UsageError
 from vsr.settings import Audio
 from vsr.sound import SoundCodec
+from vsr.subtitles import TEXT
 from vsr.tags import stored_language
 
 if TYPE_CHECKING:
@@ -82,20 +83,22 @@ class Rules:
     Args:
         copied: codecs it takes as they are; None: those its muxer says it takes.
         sound: encoder of sound that isn't among them.
+        text: encoder of text subtitles that aren't; "": they are dropped.
         attachments: keeps files, such as fonts.
     """
 
     copied: frozenset[str] | None = None
     sound: str
+    text: str = ""
     attachments: bool = False
 
 
 _TS_SOUND = {"aac", "mp3", "mp3float", "mp2", "mp2float", "ac3", "eac3", "dts", "dca", "opus"}
 RULES = {
-    "mp4": Rules(sound="aac"),
-    "mov": Rules(sound="aac"),
-    "matroska": Rules(sound="libopus", attachments=True),
-    "webm": Rules(sound="libopus"),
+    "mp4": Rules(sound="aac", text="mov_text"),
+    "mov": Rules(sound="aac", text="mov_text"),
+    "matroska": Rules(sound="libopus", text="subrip", attachments=True),
+    "webm": Rules(sound="libopus", text="webvtt"),
     "mpegts": Rules(sound="aac", copied=frozenset({*_TS_SOUND, "dvbsub"})),
 }
 
@@ -113,9 +116,10 @@ class Track:
     """The fate of one input track.
 
     Args:
-        action: "copy" as it is, "convert" by `sound`, or "drop".
+        action: "copy" as it is, "convert" by `sound` or `text`, or "drop".
         why: it isn't copied; said to the user.
         sound: the encoder of sound that is converted.
+        text: the encoder of subtitles that are.
     """
 
     index: int
@@ -126,6 +130,7 @@ class Track:
     language: str = ""
     time_base: Fraction = Fraction(0)
     sound: SoundCodec | None = None
+    text: str = ""
 
     def __str__(self) -> str:
         language = f" ({self.language})" if self.language not in ("", "und") else ""
@@ -146,8 +151,9 @@ def notes(tracks: Iterable[Track], container: Container) -> list[str]:
         if track.action == "drop":
             lines.append(f"dropped: {track} {track.why}")
             continue
+        styles = ", without its styles" if track.codec in ("ass", "ssa") else ""
         if track.action == "convert":
-            lines.append(f"converted: {track} {track.why}: to {track.sound}")
+            lines.append(f"converted: {track} {track.why}: to {track.sound or track.text + styles}")
         if track.language not in ("", "und") and not stored_language(track.language, container.muxer):
             lines.append(f"dropped: the language of {track}; .mov has no code for it")
     return lines
@@ -156,21 +162,24 @@ def notes(tracks: Iterable[Track], container: Container) -> list[str]:
 def _decide(stream: Stream, container: Container, target: OutputContainer, audio: Audio) -> Track:
     codec = stream.codec_context.name if stream.codec_context is not None else ""
     why = _obstacle(stream, codec, container, target)
-    encoder = None
+    encoder, text = None, ""
     if stream.type == "audio" and audio == "none":
         why = "was not wanted (--audio none)"
     elif stream.type == "audio" and (why or audio == "transcode") and _heard(stream):
         encoder = sound.choose(stream, RULES[container.muxer].sound)
         why = why or "is to be encoded anew (--audio transcode)"
+    elif why and codec in TEXT:
+        text = RULES[container.muxer].text
     return Track(
         index=stream.index,
         kind=stream.type,
         codec=codec,
-        action="convert" if encoder else "drop" if why else "copy",
+        action="convert" if encoder or text else "drop" if why else "copy",
         why=why,
         language=stream.language or "",
         time_base=stream.time_base or Fraction(0),
         sound=encoder,
+        text=text,
     )
 
 

@@ -55,6 +55,7 @@ def verify(
     with open_input(output, job.output_limits) as written:
         found = record(written, [stream.index for stream in written.streams if stream.type != "attachment"])
         track: Any = written.streams[0]
+        found[0].times.sort()
         shift = check_times(job, source, found[0], upscaled, wrong)
         check_picture(job, output, wrong)
         said = check_side_data(job, source, output, shift, wrong)

@@ -7,29 +7,30 @@ from fractions import Fraction
 from vsr.demux import open_input, packets
 from vsr.job import Source
 from vsr.report import Report
+from vsr.settings import Limits
 from vsr.sound import PAUSE, SLACK, SoundCodec, Span, decode, spans
 
 
-def planned_sound(path: str, index: int, source: Source) -> list[Span]:
+def planned_sound(index: int, source: Source) -> list[Span]:
     """When a track of the source is heard within the job's range, in seconds from its origin."""
     begin, end = source.range
     cut = []
-    for first, last in _decoded(path, index):
+    for first, last in _decoded(source.path, index, source.limits):
         first, last = max(first, begin or first), min(last, end or last)
         if first < last:
             cut.append((first - source.origin, last - source.origin))
     return spans(cut, PAUSE)
 
 
-def written_sound(path: str, index: int, codec: SoundCodec) -> list[Span]:
+def written_sound(path: str, index: int, limits: Limits, codec: SoundCodec) -> list[Span]:
     """When a track of the output is heard: one packet less is a hole."""
-    return spans(_decoded(path, index), codec.frame / 2)
+    return spans(_decoded(path, index, limits), codec.frame / 2)
 
 
-def _decoded(path: str, index: int) -> list[Span]:
+def _decoded(path: str, index: int, limits: Limits) -> list[Span]:
     """(start, end) of every frame, in the order decoded."""
     found: list[Span] = []
-    with open_input(path) as container:
+    with open_input(path, limits) as container:
         stream = container.streams[index]
         for packet in [*packets(container, [stream], Report()), None]:
             for frame in decode(stream, packet, Report()):
