@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import av
 import pytest
 
-from clips import Clip, Sound, damaged, end_of_picture, uneven
+from clips import Clip, Sound, damaged, uneven
+from tampering import Change, Rewriting, altered, later, moved, same, without
 from vsr.errors import VerificationError
 from vsr.frame import Colour, TrackFacts
 from vsr.job import Job
@@ -23,7 +23,6 @@ from vsr.verify import verify
 from vsr.verify.times import expected_times
 
 TURNED = (0, 65536, 0, -65536, 0, 0, 32 << 16, 0, 1 << 30)
-Change = Callable[[int, int, Any], Any]  # stream, number in its stream, packet -> packet, or None to lose it
 
 
 @pytest.fixture(scope="module", params=[".mp4", ".mkv", ".ts"])
@@ -43,53 +42,11 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def remuxed(
-    path: Path,
-    target: Path,
-    change: Change = lambda stream, number, packet: packet,
-    languages: dict[int, str] | None = None,
+    path: Path, target: Path, change: Change = same, languages: Mapping[int, str] = MappingProxyType({})
 ) -> Path:
     """The same tracks written again, but for what `change` does to packets."""
-    names = {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts"}
-    scale = {"movie_timescale": "144000000"} if path.suffix == ".mp4" else {}
-    with (
-        av.open(str(path)) as one,
-        av.open(str(target), "w", format=names[path.suffix], container_options=scale) as two,
-    ):
-        streams, counts = [], [0] * len(one.streams)
-        for stream in one.streams:
-            copy = two.add_stream_from_template(stream, opaque=True)
-            copy.metadata.update(stream.metadata)
-            copy.disposition = stream.disposition
-            if languages and stream.index in languages:
-                copy.metadata["language"] = languages[stream.index]
-            if stream.type == "video" and path.suffix != ".ts":
-                copy.set_display_matrix((*TURNED[:6], 64 << 16, 0, 1 << 30))
-            streams.append(copy)
-        coded = [packet for packet in one.demux() if packet.size]
-        if path.suffix == ".mp4":
-            _lasting([packet for packet in coded if packet.stream.index == 0], end_of_picture(path))
-        origin = (
-            min((p.dts if p.dts is not None else p.pts) * p.time_base for p in coded) if path.suffix == ".ts" else 0
-        )
-        for packet in coded:
-            index = packet.stream.index
-            counts[index] += 1
-            shift = round(origin / packet.time_base)
-            packet.pts, packet.dts = packet.pts - shift, None if packet.dts is None else packet.dts - shift
-            packet = change(index, counts[index] - 1, packet)
-            if packet is not None:
-                packet.stream = streams[index]
-                two.mux_one(packet)
-    return target
-
-
-def _lasting(coded: list[Any], end: Fraction) -> None:
-    """Gives packets back the durations that MP4 doesn't keep."""
-    shown = sorted(coded, key=lambda packet: packet.pts)
-    for one, following in pairwise(shown):
-        one.duration = following.pts - one.pts
-    shown[-1].duration = round(end / shown[-1].time_base) - shown[-1].pts
-    coded[-1].dts, coded[-1].duration = coded[-1].pts, round(end / coded[-1].time_base) - coded[-1].pts
+    matrix = None if path.suffix == ".ts" else (*TURNED[:6], 64 << 16, 0, 1 << 30)
+    return Rewriting(change=change, languages=languages, matrix=matrix).write(path, target)
 
 
 def test_the_finished_file_passes_and_says_what_was_checked(done: tuple[Path, Path, Job]) -> None:
@@ -107,30 +64,12 @@ def test_written_again_without_change_it_still_passes(done: tuple[Path, Path, Jo
     verify(str(source), str(remuxed(output, tmp_path / output.name)), job)
 
 
-def without(stream: int, number: int) -> Change:
-    return lambda s, n, packet: None if (s, n) == (stream, number) else packet
+def flipped(data: bytearray) -> None:
+    data[-3] ^= 1
 
 
-def later(stream: int, number: int, ticks: int) -> Change:
-    def change(s: int, n: int, packet: Any) -> Any:
-        if (s, n) == (stream, number):
-            packet.pts += ticks
-        return packet
-
-    return change
-
-
-def altered(stream: int, number: int) -> Change:
-    def change(s: int, n: int, packet: Any) -> Any:
-        if (s, n) != (stream, number):
-            return packet
-        data = bytearray(packet)
-        data[-3] ^= 1
-        new = av.Packet(bytes(data))
-        new.pts, new.dts, new.duration, new.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
-        return new
-
-    return change
+def blanked(data: bytearray) -> None:
+    data[:] = bytes(len(data))
 
 
 @pytest.mark.parametrize(
@@ -141,8 +80,8 @@ def altered(stream: int, number: int) -> Change:
         (later(0, 7, 1), r"picture track: number \d+ is .* ms off"),
         (without(1, 5), r"audio track 1, aac \(deu\): \d+ packets instead of \d+"),
         (without(2, 0), r"audio track 2, ac3 \(fra\): \d+ packets instead of \d+"),
-        (altered(1, 5), r"audio track 1, aac \(deu\): packets differ in content"),
-        (altered(2, 9), r"audio track 2, ac3 \(fra\): packets differ in content"),
+        (altered(1, 5, change=flipped), r"audio track 1, aac \(deu\): packets differ in content"),
+        (altered(2, 9, change=flipped), r"audio track 2, ac3 \(fra\): packets differ in content"),
     ],
     ids=["frame", "last frame", "pts", "sound", "first sound", "content", "content2"],
 )
@@ -161,14 +100,8 @@ def test_what_is_lost_or_moved_is_named(
 def test_sound_out_of_step_is_named(done: tuple[Path, Path, Job], tmp_path: Path, seconds: Fraction) -> None:
     source, output, job = done
 
-    def change(stream: int, number: int, packet: Any) -> Any:
-        if stream == 1:
-            packet.pts += round(seconds / packet.time_base)
-            packet.dts += round(seconds / packet.time_base)
-        return packet
-
     with pytest.raises(VerificationError, match=r"audio track 1, aac \(deu\): up to .*10\.\d+ ms out of time"):
-        verify(str(source), str(remuxed(output, tmp_path / output.name, change)), job)
+        verify(str(source), str(remuxed(output, tmp_path / output.name, moved(1, seconds))), job)
 
 
 def test_a_lost_language_is_named(done: tuple[Path, Path, Job], tmp_path: Path) -> None:
@@ -251,17 +184,10 @@ def test_the_end_of_the_picture_is_checked(done: tuple[Path, Path, Job]) -> None
 def test_a_file_that_cannot_be_decoded(done: tuple[Path, Path, Job], tmp_path: Path) -> None:
     source, output, job = done
 
-    def blank(stream: int, number: int, packet: Any) -> Any:
-        if stream:
-            return packet
-        new = av.Packet(bytes(len(bytes(packet))))
-        new.pts, new.dts, new.duration, new.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
-        return new
-
     if output.suffix == ".ts":
         pytest.skip("the muxer itself refuses such packets")
     with pytest.raises(VerificationError, match="no frame can be decoded"):
-        verify(str(source), str(remuxed(output, tmp_path / output.name, blank)), job)
+        verify(str(source), str(remuxed(output, tmp_path / output.name, altered(0, *range(20), change=blanked))), job)
 
 
 def test_a_pipe_is_counted(tmp_path: Path, repeat: dict[int, Path]) -> None:
