@@ -30,6 +30,7 @@ JOB = Job(
             mastering=(8500, 39850, 6550, 2300, 35400, 14600, 15635, 16450, 10_000_000, 50),
             light=(1000, 400),
             ambient=(3_140_000, 15635, 16450),
+            stereo=(3, 1),
         ),
         time_base=Fraction(1001, 30000), rate=Fraction(30000, 1001), untimed=False, nominal=1, frames=90,
         start=-2, end=88, trimmed=True, origin=Fraction(-1001, 15000), last_end=89,

@@ -190,6 +190,23 @@ def test_ambient_light(tmp_path: Path, upscale: Upscale, data: Path) -> None:
         assert sidedata.ambient(carried(tmp_path / f"{codec}.mp4", kind)[0]) == (3140000, 15635, 16450)
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize(("packing", "views"), [("3", (1, 0)), ("4", (2, 0))])
+def test_stereo_reaches_the_output(
+    tmp_path: Path, upscale: Upscale, packing: str, views: tuple[int, int], codec: str
+) -> None:
+    made = clip(options={"x264-params": f"frame-packing={packing}"}).write(tmp_path / "in.mp4")
+    upscale(made, tmp_path / "out.mp4", codec=codec)
+    assert struct.unpack("=2i", carried(tmp_path / "out.mp4", Type.STEREO3D)[0][:8]) == views
+
+
+@pytest.mark.parametrize(("packing", "suffix"), [("1", ".mp4"), ("3", ".webm")])
+def test_stereo_that_cannot_be_held_is_said(tmp_path: Path, packing: str, suffix: str) -> None:
+    made = clip(options={"x264-params": f"frame-packing={packing}"}).write(tmp_path / "in.mp4")
+    job = probe(RunSettings.of(input=str(made), output=str(tmp_path / f"out{suffix}")))
+    assert "dropped: the stereoscopic layout" in job.notes
+
+
 # --- from frame to frame --------------------------------------------------------------------------------------------
 
 
@@ -428,7 +445,7 @@ def test_half_known_displays() -> None:
 
 def test_static_messages() -> None:
     facts = TrackFacts(mastering=DISPLAY, light=LIGHT)
-    found = messages.static_messages(sidedata.HELD["hevc"], facts)
+    found = messages.static_messages(sidedata.HELD["hevc"], facts, "hevc")
     assert [(m.kind, m.payload.hex()) for m in found] == [
         (137, "21349baa199608fc8a4839083d134042" + "0098968000000032"),
         (144, "03e80190"),

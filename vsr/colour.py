@@ -40,6 +40,7 @@ def read_facts(stream: VideoStream, frame: VideoFrame) -> TrackFacts:
         mastering=sidedata.mastering(said.get(sidedata.MASTERING)),
         light=sidedata.light(said.get(sidedata.LIGHT)),
         ambient=sidedata.ambient(said.get(sidedata.AMBIENT)),
+        stereo=sidedata.stereo(said.get(sidedata.STEREO)),
     )
 
 

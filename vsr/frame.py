@@ -147,6 +147,8 @@ class TrackFacts:
             luminance in 0.0001 candelas a square metre; None when unknown.
         light: maximum content and frame-average light level in candelas a square metre, CTA-861.3.
         ambient: illuminance in 0.0001 lux, x and y in 0.00002, H.274 8.7.
+        stereo: how two views share a picture, as frame_packing_arrangement_type (3 side by side, 4 one above the other)
+            and content_interpretation_type (1 left view first, 2 right), H.264 D.2.26.
     """
 
     colour: Colour = field(default_factory=Colour)
@@ -155,6 +157,7 @@ class TrackFacts:
     mastering: tuple[int, ...] | None = None
     light: tuple[int, ...] | None = None
     ambient: tuple[int, ...] | None = None
+    stereo: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.aspect <= 0:

@@ -14,7 +14,7 @@ from av.packet import Packet
 from vsr import hdrplus, sei
 from vsr.frame import TrackFacts
 from vsr.sei import Family, Message
-from vsr.sidedata import ACTIVE_FORMAT, AMBIENT, CAPTIONS, CHANGING, HDR10_PLUS, LIGHT, MASTERING
+from vsr.sidedata import ACTIVE_FORMAT, AMBIENT, CAPTIONS, CHANGING, HDR10_PLUS, LIGHT, MASTERING, STEREO
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
@@ -36,7 +36,7 @@ def speaking(
     for packet in coded:
         messages = said.pop(packet.pts or 0)
         if packet.is_keyframe:
-            messages = static_messages(encoder.side_data, facts) + messages
+            messages = static_messages(encoder.side_data, facts, family) + messages
         yield _rewritten(packet, sei.insert(bytes(packet), family, messages)) if family and messages else packet
 
 
@@ -47,18 +47,31 @@ def _rewritten(packet: Packet[Any], content: bytes) -> Packet[Any]:
     return new
 
 
-def static_messages(kinds: Iterable[str], facts: TrackFacts) -> list[Message]:
+def static_messages(kinds: Iterable[str], facts: TrackFacts, family: Family | None) -> list[Message]:
     """What is said once in front of every key frame."""
     forms = (
         (MASTERING, sei.MASTERING, ">8H2I", facts.mastering),
         (LIGHT, sei.LIGHT, ">2H", facts.light),
         (AMBIENT, sei.AMBIENT, ">I2H", facts.ambient),
     )
-    return [
+    said = [
         Message(kind, struct.pack(form, *values))
         for name, kind, form, values in forms
         if name in kinds and values is not None
     ]
+    if STEREO in kinds and facts.stereo is not None:
+        said.append(Message(sei.FRAME_PACKING, _frame_packing(facts.stereo, family)))
+    return said
+
+
+def _frame_packing(stereo: tuple[int, ...], family: Family | None) -> bytes:
+    """frame_packing_arrangement, H.264 D.1.26 and H.265 D.2.16: no flags, grids at 0, valid on."""
+    arrangement, interpretation = stereo
+    lasting = "010" if family == "h264" else "1"  # repetition period 1, or persistence
+    bits = f"10{arrangement:07b}0{interpretation:06b}" + "0" * 30 + lasting + "0"
+    bits += "1" if len(bits) % 8 else ""
+    bits += "0" * (-len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
 
 
 def frame_messages(kinds: Iterable[str], side_data: Mapping[str, bytes]) -> list[Message]:

@@ -11,7 +11,7 @@ from typing import Literal
 Family = Literal["h264", "hevc", "av1", "mpeg2"]
 
 # payloadType of H.274 8.1 and H.264 D.1.1
-T35, MASTERING, LIGHT, AMBIENT = 4, 137, 144, 148
+T35, FRAME_PACKING, MASTERING, LIGHT, AMBIENT = 4, 45, 137, 144, 148
 
 START_CODE = b"\0\0\1"
 SEI_UNIT = {"h264": 6, "hevc": 39}  # nal_unit_type, H.264 table 7-1; PREFIX_SEI_NUT, H.265 table 7-1

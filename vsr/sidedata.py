@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vsr.frame import TrackFacts
 
 MASTERING, LIGHT, AMBIENT = "MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "AMBIENT_VIEWING_ENVIRONMENT"
+STEREO = "STEREO3D"
 CAPTIONS, HDR10_PLUS, ACTIVE_FORMAT = "A53_CC", "DYNAMIC_HDR_PLUS", "AFD"
 DOLBY_VISION, DOLBY_VISION_BITS = "DOVI_METADATA", "DOVI_RPU_BUFFER"
 NAMES: Mapping[str, str] = {
@@ -32,7 +33,7 @@ NAMES: Mapping[str, str] = {
     ACTIVE_FORMAT: "active format description",
     "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
     "ICC_PROFILE": "ICC profile",
-    "STEREO3D": "stereoscopic layout",
+    STEREO: "stereoscopic layout",
     "SPHERICAL": "360° projection",
     "S12M_TIMECODE": "time codes of the frames",
 }
@@ -40,14 +41,15 @@ UNNAMED = range(28, 36)  # types that PyAV (18.1) has no name for; EXIF is 31, i
 CHANGING = (CAPTIONS, HDR10_PLUS, ACTIVE_FORMAT)  # from frame to frame
 # What decoders read back from a stream of this kind.
 HELD: Mapping[Family | None, tuple[str, ...]] = {
-    "h264": (MASTERING, LIGHT, AMBIENT, CAPTIONS, ACTIVE_FORMAT),
-    "hevc": (MASTERING, LIGHT, AMBIENT, CAPTIONS, HDR10_PLUS),
+    "h264": (MASTERING, LIGHT, AMBIENT, STEREO, CAPTIONS, ACTIVE_FORMAT),
+    "hevc": (MASTERING, LIGHT, AMBIENT, STEREO, CAPTIONS, HDR10_PLUS),
     "av1": (MASTERING, LIGHT, CAPTIONS, HDR10_PLUS),
 }
 # Parts of encoder options by which a user sets the static ones himself.
 OWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
     MASTERING: ("master-display", "mastering-display"),
     LIGHT: ("max-cll", "cll=", "content-light"),
+    STEREO: ("frame-packing",),
 }
 CHROMATICITY, LUMINANCE = 50000, 10000  # units of H.265 D.2.28 in one
 IPT_C2 = 15  # matrix coefficients of Dolby Vision profile 5, H.273 table 4
@@ -109,6 +111,13 @@ def ambient(data: bytes | None) -> tuple[int, ...] | None:
     return _units(numbers[:2], LUMINANCE), _units(numbers[2:4], CHROMATICITY), _units(numbers[4:], CHROMATICITY)
 
 
+def stereo(data: bytes | None) -> tuple[int, ...] | None:
+    """Arrangement and interpretation, H.264 D.2.26, from FFmpeg's AVStereo3D; None but for two whole views."""
+    kind, flags = struct.unpack("=2i", data[:8]) if data is not None and len(data) >= 8 else (0, 0)
+    arrangement = {1: 3, 2: 4}.get(kind)
+    return None if arrangement is None else (arrangement, 2 if flags & 1 else 1)
+
+
 def _units(ratio: tuple[int, ...], units: int) -> int:
     return max(0, round(Fraction(ratio[0], ratio[1]) * units)) if ratio[1] else 0
 
@@ -135,7 +144,7 @@ def dolby_vision_profile(data: bytes | None) -> int | None:
 def held(family: Family | None, options: Mapping[str, str], facts: TrackFacts) -> tuple[str, ...]:
     """Kinds that are written into the packets of an encoder: what it can hold, less what the user's options set."""
     given = " ".join(options.values())
-    stated = {MASTERING: facts.mastering, LIGHT: facts.light, AMBIENT: facts.ambient}
+    stated = {MASTERING: facts.mastering, LIGHT: facts.light, AMBIENT: facts.ambient, STEREO: facts.stereo}
     return tuple(
         name for name in HELD.get(family, ())
         if stated.get(name, ()) is not None and not any(option in given for option in OWN_OPTIONS.get(name, ()))

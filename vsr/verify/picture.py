@@ -61,6 +61,7 @@ def _hdr(planned: TrackFacts, read: TrackFacts, encoder: Encoder) -> dict[str, t
         sidedata.MASTERING: (shown, read.mastering),
         sidedata.LIGHT: (planned.light, read.light),
         sidedata.AMBIENT: (planned.ambient, read.ambient),
+        sidedata.STEREO: (planned.stereo, read.stereo),
     }
     return {sidedata.NAMES[kind]: pair for kind, pair in pairs.items() if kind in encoder.side_data}
 
