@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from vsr.chunks import Chunk, cut, split
+from vsr.chunks import Chunk, Key, cut, split
 from vsr.frame import Frame, PlanarFormat
 
 GREY = PlanarFormat(chroma="grey")
@@ -15,6 +15,10 @@ GREY = PlanarFormat(chroma="grey")
 
 def frame(pts: int) -> Frame:
     return Frame(format=GREY, width=1, height=1, planes=(np.zeros((1, 1), np.uint8),), pts=pts)
+
+
+def at(*times: int) -> list[Key]:
+    return [Key(pts, 10 * number) for number, pts in enumerate(times)]
 
 
 def bounds(chunks: Sequence[Chunk]) -> list[tuple[int, int | None]]:
@@ -36,7 +40,7 @@ def bounds(chunks: Sequence[Chunk]) -> list[tuple[int, int | None]]:
 def test_where_it_is_cut(
     keys: list[int], start: int, end: int | None, length: int, expected: list[tuple[int, int | None]]
 ) -> None:
-    chunks = cut(keys, start, end, length)
+    chunks = cut(at(*keys), start, end, length, start)
     assert bounds(chunks) == expected
     assert [chunk.index for chunk in chunks] == list(range(len(expected)))
 
@@ -49,7 +53,7 @@ def test_the_end_belongs_to_the_next() -> None:
 
 def test_each_frame_is_in_one_chunk_in_order() -> None:
     times = np.cumsum(np.random.default_rng(0).integers(1, 40, 200)).tolist()
-    chunks = cut(times[::7], times[0], None, 90)
+    chunks = cut(at(*times[::7]), times[0], None, 90, times[0])
     assert len(chunks) > 10
     parts = [(chunk, [f.pts for f in frames]) for chunk, frames in split(map(frame, times), chunks)]
     assert [pts for _, part in parts for pts in part] == times
@@ -59,9 +63,9 @@ def test_each_frame_is_in_one_chunk_in_order() -> None:
 
 
 def test_chunks_without_frames_do_not_appear() -> None:
-    parts = split([frame(1), frame(25)], cut([0, 10, 20], 0, None, 10))
+    parts = split([frame(1), frame(25)], cut(at(0, 10, 20), 0, None, 10, 0))
     assert [(chunk.index, [f.pts for f in frames]) for chunk, frames in parts] == [(0, [1]), (2, [25])]
-    assert list(split([], cut([0], 0, None, 10))) == []
+    assert list(split([], cut(at(0), 0, None, 10, 0))) == []
 
 
 def test_frames_are_taken_one_at_a_time() -> None:
@@ -72,11 +76,22 @@ def test_frames_are_taken_one_at_a_time() -> None:
             asked.append(pts)
             yield frame(pts)
 
-    (_, part), *_ = ((c, next(iter(f))) for c, f in split(source(), cut([], 0, None, 10)))  # type: ignore[arg-type]
+    (_, part), *_ = ((c, next(iter(f))) for c, f in split(source(), cut([], 0, None, 10, 0)))  # type: ignore[arg-type]
     assert part.pts == 0
 
 
 @pytest.mark.parametrize("times", [[50], [3, 12], [8, 3]])
 def test_a_frame_outside_every_chunk_is_an_error(times: list[int]) -> None:
     with pytest.raises(ValueError, match=rf"pts {times[-1]}"):
-        [list(part) for _, part in split(map(frame, times), cut([0, 5], 0, 10, 5))]
+        [list(part) for _, part in split(map(frame, times), cut(at(0, 5), 0, 10, 5, 0))]
+
+
+def test_decoding_begins_a_group_of_pictures_earlier() -> None:
+    chunks = cut(at(0, 100, 200, 300, 400), 0, None, 150, 0)
+    assert [(chunk.start, chunk.packet) for chunk in chunks] == [(0, 0), (200, 10), (400, 30)]
+    assert cut(at(0, 100, 200, 300), 250, None, 1000, 0)[0].packet == 10  # between key frames
+    assert cut([Key(0, 0), Key(100, 30), Key(200, 20)], 200, None, 1000, 0)[0].packet == 20  # falling in the file
+
+
+def test_no_cut_before_it_has_settled() -> None:
+    assert bounds(cut(at(0, 10, 20, 30), 0, None, 5, 15)) == [(0, 20), (20, 30), (30, None)]

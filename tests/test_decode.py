@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from clips import Clip, Shown, damaged, frames, uneven
-from vsr.decode import FrameSource, Timeline, lasting, pictures
+from vsr.decode import FrameSource, Timeline, in_range, lasting, pictures
 from vsr.demux import open_input, packets, video_stream
 from vsr.frame import Frame, PlanarFormat, TrackFacts
-from vsr.report import Report
+from vsr.report import LISTED, Report
 
 MS = Fraction(1, 1000)
 
@@ -129,13 +129,13 @@ def test_one_buffer_serves_all_when_each_is_released(tmp_path: Path) -> None:
 def test_flipped_bytes_are_counted_and_the_rest_goes_on(tmp_path: Path, seed: int) -> None:
     whole = Clip(pts=range(40), gop=8, bframes=2).write(tmp_path / "whole.mp4")
     path, report = damaged(whole, tmp_path / "bad.mp4", flips=12, seed=seed, keep=1200), Report()
-    got = [(frame.pts, frame.corrupt) for frame in decoded(path, report, 512)]
+    got = [(frame.pts, frame.corrupt) for frame in in_range(decoded(path, report, 512), 0, None, report)]
     assert len(got) >= 20
     assert got == sorted(set(got))
     assert report.damaged_packets >= sum(corrupt for _, corrupt in got)
     assert report.damaged_packets > 0
     assert report.exit_code == 5
-    assert len(report.damage) == min(50, report.damaged_packets)
+    assert len(report.damage) == min(LISTED, report.damaged_packets)
     assert not any("\n" in line for line in report.damage)
 
 
@@ -213,3 +213,28 @@ def test_the_frame_held_back_is_released_when_nobody_asks_on() -> None:
     shown.close()
     assert released == [2]
     assert [frame.pts for frame in taken] == [0, 1]
+
+
+def test_damage_before_the_range_is_not_told(tmp_path: Path) -> None:
+    whole = Clip(pts=range(40), gop=8, bframes=2).write(tmp_path / "whole.mp4")
+    path = damaged(whole, tmp_path / "bad.mp4", flips=12, seed=1, keep=1200)
+    told = {}
+    for begin in (0, 20 * 512):
+        report = Report()
+        with open_input(str(path)) as container:
+            stream = video_stream(container, path.name)
+            source = FrameSource(Timeline(MS, None, 512), TrackFacts(), report)
+            shown = source.frames(pictures(stream, packets(container, [stream], report), report, since=begin))
+            for frame in in_range(shown, begin, None, report):
+                frame.release()
+            source.close()
+        told[begin] = report.damage
+    assert 0 < len(told[20 * 512]) < len(told[0])
+    assert set(told[20 * 512]) < set(told[0])
+
+
+def test_the_same_damage_counts_once() -> None:
+    report = Report()
+    for line in ("packet at pts 3: bad", "packet at pts 4: bad", "packet at pts 3: bad"):
+        report.damaged(line)
+    assert (report.damaged_packets, len(report.damage)) == (2, 2)

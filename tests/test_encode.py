@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import pairwise
 
@@ -61,3 +64,38 @@ def test_without_reordering_both_times_are_one() -> None:
     for pts in (5, 9, 30):
         times.fed(pts, 4)
     assert [times.next(pts, pts) for pts in (5, 9, 30)] == [5, 9, 30]
+
+
+SAME_BITS = """
+import sys, zlib
+import os
+import subprocess
+import sys
+from fractions import Fraction
+import av, numpy as np
+from vsr.encode import repeatable
+width, checksum = int(sys.argv[1]), 0
+context = av.CodecContext.create("libx264", "w")
+context.width, context.height, context.pix_fmt, context.time_base = width, 128, "gray", Fraction(1, 25)
+context.options, context.thread_count = repeatable({"preset": "veryfast"}, "libx264", width), 3
+noise = np.random.default_rng(0).integers(0, 255, (24, width // 8 + 8)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+for number in range(26):
+    frame = None
+    if number < 25:
+        frame = av.VideoFrame.from_ndarray(noise[number % 8 :][:128, number * 2 % 16 :][:, :width].copy(), "gray")
+        frame.pts = number
+    for packet in context.encode(frame):
+        checksum = zlib.crc32(packet, checksum)
+print(checksum)
+"""
+
+
+@pytest.mark.parametrize("width", [192, 320, 1280])
+def test_the_same_frames_give_the_same_bits(width: int) -> None:
+    """Whatever stands in memory that nobody wrote."""
+    found = set()
+    for byte in ("0", "1", "129", "255"):
+        command = [sys.executable, "-c", SAME_BITS, str(width)]
+        ran = subprocess.run(command, env=os.environ | {"MALLOC_PERTURB_": byte}, capture_output=True, check=True)
+        found.add(ran.stdout)
+    assert len(found) == 1

@@ -45,7 +45,8 @@ def test_the_scan_sees_every_frame_and_key(tmp_path: Path, suffix: str) -> None:
     assert base is not None
     first = found.pts[0]
     assert [round((pts - first) * base * 25) for pts in found.pts] == list(range(24))
-    assert [round((pts - first) * base * 25) for pts in found.keys] == [0, 8, 16]
+    assert [round((key.pts - first) * base * 25) for key in found.keys] == [0, 8, 16]
+    assert [key.packet for key in found.keys] == [0, 8, 16]
     assert not found.untimed
 
 

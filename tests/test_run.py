@@ -397,23 +397,30 @@ def test_a_reader_that_leaves(tmp_path: Path) -> None:
     assert err == b"vsr-run: the program reading the pipe has ended\n"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("at", ["frames", "verify"])
-def test_a_signal_leaves_nothing(tmp_path: Path, number: signal.Signals, code: int, at: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "hung up")],
+)
+def test_a_signal_in_the_first_chunk_leaves_nothing(
+    tmp_path: Path, number: signal.Signals, code: int, word: str
+) -> None:
     source = Clip(pts=range(1500), size=(64, 64), sounds=[Sound(seconds=Fraction(5))]).write(tmp_path / "in.mp4")
     words = [*PYTHON, str(source), str(tmp_path / "out.mp4"), "--network", "m4c8", "--quiet"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
-        while not (parts := list(tmp_path.glob(".*.part"))) or parts[0].stat().st_size < (
-            9000 if at == "frames" else 0
-        ):
-            assert running.poll() is None
-            time.sleep(0.005)
+        growing(running, tmp_path, 9000)
         running.send_signal(number)
         assert running.stderr is not None
         err = running.stderr.read()
         assert running.wait(60) == code
-    assert err in ("vsr-run: interrupted; nothing was written\n", "vsr-run: terminated; nothing was written\n")
+    assert err == f"vsr-run: {word}; nothing was written\n"
     assert names(tmp_path) == ["in.mp4"]
+
+
+def growing(running: subprocess.Popen[Any], folder: Path, size: int) -> None:
+    """Waits until a chunk has this many bytes."""
+    while not any(chunk.stat().st_size >= size for chunk in folder.glob(".*.vsr/*.packets")):
+        assert running.poll() is None
+        time.sleep(0.005)
 
 
 def test_a_folder_stops_at_a_signal(tmp_path: Path) -> None:
@@ -422,9 +429,7 @@ def test_a_folder_stops_at_a_signal(tmp_path: Path) -> None:
         Clip(pts=range(700), size=(64, 64)).write(tmp_path / "in" / f"{number}.mp4")
     words = [*PYTHON, str(tmp_path / "in"), str(tmp_path / "out"), "--network", "m4c8"]
     with subprocess.Popen(words, stderr=subprocess.PIPE) as running:
-        while not list(tmp_path.glob("out/.*.part")):
-            assert running.poll() is None
-            time.sleep(0.005)
+        growing(running, tmp_path / "out", 1)
         running.send_signal(signal.SIGTERM)
         assert running.stderr is not None
         running.stderr.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,35 +10,57 @@ from itertools import groupby
 
 from vsr.frame import Frame
 
-SECONDS = 30.0  # length aimed at: short enough to lose little, long enough that restarting the encoder costs nothing
-
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """Frames with start <= pts < end, in ticks of the track; `end` None: to the end of the track."""
+    """Frames with start <= pts < end, in ticks of the track; `end` None: to the end of the track.
+
+    `packet` is the number of the track's packet, in file order, from which a decoder has to be fed to give these
+    frames as if it had been fed from the beginning.
+    """
 
     index: int
     start: int
     end: int | None
+    packet: int = 0
 
     def holds(self, pts: int) -> bool:
         return self.start <= pts and (self.end is None or pts < self.end)
 
 
-def cut(keys: Sequence[int], start: int, end: int | None, length: int) -> tuple[Chunk, ...]:
+@dataclass(frozen=True)
+class Key:
+    """A key frame: when it is shown, and the number of its packet in file order."""
+
+    pts: int
+    packet: int
+
+
+def cut(keys: Sequence[Key], start: int, end: int | None, length: int, settled: int) -> tuple[Chunk, ...]:
     """Cuts [start, end) at key frames, each piece at least `length` ticks long but the last.
 
     Args:
-        keys: pts of the key frames, rising, found by a packet scan (an index may lie).
+        keys: the track's key frames, rising, found by a packet scan (an index may lie).
         start, end: range of the job; `end` None: to the end of the track.
+        settled: no cut before this pts.
     """
     starts = [start]
     for key in keys:
-        if key >= starts[-1] + length and (end is None or key < end):
-            starts.append(key)
-    return tuple(
-        Chunk(index=i, start=a, end=b) for i, (a, b) in enumerate(zip(starts, [*starts[1:], end], strict=True))
-    )
+        if key.pts >= max(starts[-1] + length, settled) and (end is None or key.pts < end):
+            starts.append(key.pts)
+    bounds = zip(starts, [*starts[1:], end], strict=True)
+    return tuple(Chunk(index=i, start=a, end=b, packet=_lead_in(keys, a)) for i, (a, b) in enumerate(bounds))
+
+
+def _lead_in(keys: Sequence[Key], start: int) -> int:
+    """The packet to decode from: the last but one key frame not after `start`.
+
+    The key frame itself wouldn't do: frames coded after it and shown before it refer further back (open GOP), and so
+    does a filter that looks at the frame before.
+    """
+    at = bisect_right(keys, start, key=lambda key: key.pts)
+    before = [key.packet for key in keys[:at]]
+    return 0 if len(before) < 2 else min(before[-2:])
 
 
 def split(frames: Iterable[Frame], chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, Iterator[Frame]]]:

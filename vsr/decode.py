@@ -20,11 +20,17 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
-def pictures(stream: VideoStream, packets: Iterable[Packet[Stream]], report: Report) -> Iterator[VideoFrame]:
-    """Decoded pictures in presentation order, the ones still inside the decoder at the end included."""
+def pictures(
+    stream: VideoStream, packets: Iterable[Packet[Stream]], report: Report, since: int | None = None
+) -> Iterator[VideoFrame]:
+    """Decoded pictures in presentation order, the ones still inside the decoder at the end included.
+
+    What is wrong with packets shown before `since` (ticks) is not told: they only lead in.
+    """
     for packet in packets:
+        leads_in = since is not None and packet.pts is not None and packet.pts < since
         with report.stage("decode"):
-            decoded = _decode(stream, packet, report)
+            decoded = _decode(stream, packet, Report() if leads_in else report)
         yield from decoded
     yield from _decode(stream, None, report)
 
@@ -101,8 +107,6 @@ class FrameSource:
                     copy_in(picture, format, planes)
                 pts, duration = self._timeline.stamp(picture.pts, picture.dts, picture.duration)
                 self._report.frames_decoded += 1
-                if picture.is_corrupt:
-                    self._report.damaged(f"frame {index} at pts {pts} is damaged; kept as the decoder concealed it")
                 yield Frame(
                     format=format,
                     width=picture.width,
@@ -132,6 +136,20 @@ class FrameSource:
         if not self._pools or not self._pools[-1].fits(format, width, height):
             self._pools.append(FramePool(format, width, height))
         return self._pools[-1]
+
+
+def in_range(frames: Iterable[Frame], begin: int, end: int | None, report: Report) -> Generator[Frame]:
+    """The frames with begin <= pts < end; damage in others isn't told."""
+    for frame in frames:
+        if frame.pts < begin:
+            frame.release()
+        elif end is not None and frame.pts >= end:
+            frame.release()
+            return
+        else:
+            if frame.corrupt:
+                report.damaged(f"frame at pts {frame.pts} is damaged; kept as the decoder concealed it")
+            yield frame
 
 
 def lasting(frames: Iterable[Frame], end: int | None) -> Generator[Frame]:

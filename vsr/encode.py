@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -13,7 +14,6 @@ import av.error
 from av.codec.context import Flags
 from av.video.frame import VideoFrame
 
-from vsr.chunks import split
 from vsr.colour import tag_frame, write_tags
 from vsr.convert import copy_out, with_chroma
 from vsr.encoders import handed
@@ -29,6 +29,26 @@ if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
 
 ASPECT_TERM = 4096  # FFmpeg's libx264 rounds to terms no larger
+MACROBLOCK = 16  # samples a side, H.264
+
+
+def repeatable(options: Mapping[str, str], codec: str, width: int) -> dict[str, str]:
+    """Options with which the encoder gives the same bits again.
+
+    x264's AVX-512 code for its macroblock tree reads memory nobody wrote where a row isn't a multiple of 8 macroblocks
+    (seen in x264 165: what comes out differs with MALLOC_PERTURB_; with asm=avx2 it doesn't).
+    """
+    given = options.get("x264-params", "")
+    if codec != "libx264" or -(-width // MACROBLOCK) % 8 == 0 or "asm=" in given or not _has_avx512():
+        return dict(options)
+    return {**options, "x264-params": f"{given}:asm=avx2".lstrip(":")}
+
+
+def _has_avx512() -> bool:
+    try:
+        return "avx512f" in Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux
+        return False
 
 
 def encoder_threads() -> int:
@@ -108,7 +128,7 @@ class DecodeTimes:
         self._started = False
 
     def fed(self, pts: int, duration: int) -> None:
-        """A frame went into the encoder."""
+        """The next frame shown; all of a chunk's before its first packet."""
         if not self._shown and not self._started:
             self._step = max(1, duration)
         self._shown.append(pts)
@@ -122,20 +142,15 @@ class DecodeTimes:
         return self._shown.popleft()
 
 
-def packets(job: Job, frames: Iterable[Frame], report: Report, *, global_header: bool) -> Iterator[Packet[Any]]:
-    """Packets of all chunks in decoding order, times in ticks of the job's time base, from `source.origin` on."""
-    times = DecodeTimes()
-    for _, group in split(frames, job.chunks):
-        # no name for the encoder here: it must be gone before the next chunk's is opened
-        yield from encode_chunk(job, open_encoder(job, global_header=global_header), group, times, report)
+def encode_chunk(job: Job, frames: Iterable[Frame], report: Report, *, global_header: bool) -> Iterator[Packet[Any]]:
+    """Packets of one chunk in decoding order, in ticks of the job's time base from `source.origin` on.
 
-
-def encode_chunk(
-    job: Job, context: VideoCodecContext, frames: Iterable[Frame], times: DecodeTimes, report: Report
-) -> Iterator[Packet[Any]]:
-    """Packets of one chunk; each frame is released as soon as the encoder has it."""
-    encoder, origin = job.encoder, round(job.source.origin / job.source.time_base)
+    Decoding times are the encoder's own, which knows nothing of the chunks before: see `DecodeTimes`. Each frame is
+    released as soon as the encoder has it.
+    """
+    context, encoder = open_encoder(job, global_header=global_header), job.encoder
     assert encoder is not None
+    origin = round(job.source.origin / job.source.time_base)
     durations: dict[int, int] = {}  # by pts; not every encoder hands them on
     said: dict[int, list[Message]] = {}
     for frame in frames:
@@ -144,24 +159,18 @@ def encode_chunk(
             picture.pts, picture.time_base = frame.pts - origin, frame.time_base
             durations[picture.pts] = frame.duration
             said[picture.pts] = frame_messages(encoder.side_data, frame.side_data)
-            times.fed(picture.pts, frame.duration)
             report.media_seconds += float(frame.duration * frame.time_base)
             frame.release()
             coded = context.encode(picture)
-        yield from _stamped(speaking(coded, encoder, job.source.facts, said), job, times, durations)
+        yield from _lasting(speaking(coded, encoder, job.source.facts, said), durations)
     with report.stage("encode"):
         coded = context.encode(None)
-    yield from _stamped(speaking(coded, encoder, job.source.facts, said), job, times, durations)
+    yield from _lasting(speaking(coded, encoder, job.source.facts, said), durations)
 
 
-def _stamped(
-    coded: Iterable[Packet[Any]], job: Job, times: DecodeTimes, durations: dict[int, int]
-) -> Iterator[Packet[Any]]:
+def _lasting(coded: Iterable[Packet[Any]], durations: dict[int, int]) -> Iterator[Packet[Any]]:
     for packet in coded:
-        pts = packet.pts or 0
-        packet.duration = durations.pop(pts)
-        packet.dts = times.next(pts, pts if packet.dts is None else packet.dts)
-        packet.time_base = job.source.time_base
+        packet.duration = durations.pop(packet.pts or 0)
         yield packet
 
 

@@ -183,6 +183,14 @@ def identity(path: str) -> tuple[int, int]:
     return sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
 
 
+def unchanged(source: Source) -> bool:
+    """Whether the input still is the file that was probed."""
+    try:
+        return identity(source.path) == (source.bytes, source.modified_ns)
+    except OSError:
+        return False
+
+
 def _plain(value: Any) -> Any:
     """Dicts, lists, strings and numbers only; fractions as "a/b"."""
     if isinstance(value, Mapping):

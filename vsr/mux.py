@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import heapq
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from fractions import Fraction
@@ -19,7 +20,7 @@ from vsr.carry import add_tracks, carried, kept_chapters
 from vsr.colour import moved
 from vsr.demux import open_input
 from vsr.encode import configure, open_encoder
-from vsr.errors import OutputError
+from vsr.errors import OutputError, VsrError
 from vsr.job import Job
 from vsr.report import LeftOut, Report
 from vsr.tags import stored_language
@@ -38,34 +39,23 @@ MIN_TIMESCALE = 10000  # FFmpeg's mov muxer
 MAX_TIMESCALE = 2**31 - 1  # ISO/IEC 14496-12 8.2.2: timescale is 32 bits; FFmpeg keeps it signed
 
 
-def part_name(output: str) -> Path:
-    """Where the file grows until it is verified: the same folder, hidden, this process's own."""
-    path = Path(output)
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
-
-
 def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> set[LeftOut]:
     """Writes the upscaled track and the copied ones to `path`.
 
     Other tracks are read from the input a second time, just ahead of the picture's time, so no queue has to hold them
-    however the input is interleaved. To be called inside `writing`, which names what goes wrong.
+    however the input is interleaved.
+
+    Args:
+        video: packets in decoding order, ticks of the job's time base.
 
     Returns:
         Copied packets that the muxer refused, which are damage and counted: AAC without its header, times that fall.
+
+    Raises:
+        OutputError: it can't be written. UsageError: the encoder refuses its options.
     """
-    piped = job.source.path == "-"
-    container, left_out = container_for(job.output), set[LeftOut]()
-    with (
-        nullcontext() if piped else open_input(job.source.path, job.source.limits) as source,
-        av.open(str(path), "w", format=container.muxer, container_options=_options(job, source)) as target,
-    ):
-        track = _video_track(job, target)
-        others: Iterator[Packet[Any]] = iter(())
-        if source is not None:
-            streams = add_tracks(source, target, job.tracks, container)
-            others = carried(job, source, streams, report, global_header=global_header(job))
-            _describe(job, source, target)
-        _start(job, target)
+    left_out = set[LeftOut]()
+    with writing(job.output), _begun(job, path, report) as (target, track, others):
         for packet in heapq.merge(_last_held(_assigned(video, track)), others, key=_when):
             if packet.stream is track:
                 report.frames_written += 1
@@ -74,6 +64,35 @@ def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> s
             elif not _written(target, packet, report) and packet.opaque:
                 left_out.add(packet.opaque)  # type: ignore[arg-type]
     return left_out
+
+
+def rehearse(job: Job) -> None:
+    """Writes the planned header to nowhere: what the muxer or the encoder refuses shows before the first frame.
+
+    Raises as `mux` does.
+    """
+    with writing(job.output), _begun(job, Path(os.devnull), Report()):
+        pass
+
+
+@contextmanager
+def _begun(
+    job: Job, path: Path, report: Report
+) -> Iterator[tuple[OutputContainer, VideoStream, Iterator[Packet[Any]]]]:
+    """The output with its header written, the upscaled track in it, and the packets of the others."""
+    piped, muxer = job.source.path == "-", container_for(job.output).muxer
+    with (
+        nullcontext() if piped else open_input(job.source.path, job.source.limits) as source,
+        av.open(str(path), "w", format=muxer, container_options=_options(job, source)) as target,
+    ):
+        track = _video_track(job, target)
+        others: Iterator[Packet[Any]] = iter(())
+        if source is not None:
+            streams = add_tracks(source, target, job.tracks, container_for(job.output))
+            others = carried(job, source, streams, report, global_header=global_header(job))
+            _describe(job, source, target)
+        _start(job, target)
+        yield target, track, others
 
 
 def _written(target: OutputContainer, packet: Packet[Any], report: Report) -> bool:
@@ -104,17 +123,18 @@ def global_header(job: Job) -> bool:
 
 
 @contextmanager
-def writing(path: Path, output: str) -> Iterator[None]:
-    """Turns what goes wrong while writing into one line, and leaves no part behind."""
+def writing(output: str) -> Iterator[None]:
+    """Turns what goes wrong while writing into one line."""
     try:
         yield
-    except av.error.FFmpegError as error:
-        path.unlink(missing_ok=True)
-        hint = "; free some space" if error.errno == errno.ENOSPC else ""
-        raise OutputError(f"{output}: can't be written ({error.strerror}){hint}") from error
-    except BaseException:
-        path.unlink(missing_ok=True)
+    except VsrError:
         raise
+    except (av.error.FFmpegError, OSError) as error:
+        room = ""
+        if error.errno == errno.ENOSPC:
+            folder = Path(output).parent
+            room = f": free some space, {shutil.disk_usage(folder).free / 1e6:.1f} MB are left in {folder.resolve()}"
+        raise OutputError(f"{output}: can't be written ({error.strerror}){room}") from error
 
 
 def _options(job: Job, source: InputContainer | None) -> dict[str, str]:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from vsr import sinks, y4m
-from vsr.decode import FrameSource, Timeline, lasting, pictures
+from vsr.chunks import Chunk, split
+from vsr.decode import FrameSource, Timeline, in_range, lasting, pictures
 from vsr.deinterlace import deinterlaced
 from vsr.demux import open_input, packets
-from vsr.encode import packets as encoded
-from vsr.errors import InputError
+from vsr.encode import encode_chunk
+from vsr.errors import InputError, Interrupted
 from vsr.frame import Frame
-from vsr.job import Job, Source
-from vsr.mux import global_header, mux, part_name, writing
+from vsr.job import Job, Source, unchanged
+from vsr.mux import global_header, mux, rehearse, writing
 from vsr.prefetch import prefetch
-from vsr.probe import check_output, probe
+from vsr.probe import check_output, partial_name, probe
 from vsr.report import Clock, LeftOut, Report
+from vsr.resume import Encoded, WorkFolder, work_folder
 from vsr.settings import EngineSettings, RunSettings
 from vsr.upscaler import UpscaleStage
 from vsr.verify import verify
@@ -31,7 +35,9 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 AHEAD = 4  # frames waiting between two stages: enough that none starves, little memory
+PRIMING = Fraction(10)  # seconds before the first frame in which sound may begin
 Progress = Callable[[Report], None]
+Stop = Callable[[], int]
 
 
 def upscale(src: str | os.PathLike[str], dst: str | os.PathLike[str], scale: int = 2, **options: object) -> Report:
@@ -70,55 +76,99 @@ def run(
     settings: RunSettings,
     progress: Progress = lambda report: None,
     clock: Clock = time.perf_counter,
+    stop: Stop = lambda: 0,
 ) -> Report:
     """Does a job. The output appears under its name only complete and verified.
 
     Args:
         progress: called after every frame.
         clock: what times in the report are read from.
+        stop: asked after every frame; the number of the signal that asks for an end, or 0. What is done until then is
+            written beside the output. (An exception ends the run too, without that.)
 
     Raises:
-        VsrError: nothing was left under the output's name.
+        VsrError: nothing was left under the output's name. Finished chunks are kept where the run can be gone on with.
     """
     report = Report(input=job.source.path, output=job.output or job.sink, notes=list(job.notes), clock=clock)
     begin = clock()
     if job.sink:
         with upscaling(job, settings.engine, report) as frames:
-            _into_sink(job, _watched(job, frames, report, progress), report, sys.stdout.buffer)
+            _into_sink(job, _watched(frames, report, progress, stop), report, sys.stdout.buffer)
+        _check_count(job, report)
     else:
-        part = part_name(job.output)
-        with writing(part, job.output):
-            with upscaling(job, settings.engine, report) as frames:
-                watched = _watched(job, frames, report, progress)
-                coded = encoded(job, watched, report, global_header=global_header(job))
-                left_out = mux(job, coded, part, report)
-            publish(job, part, report, settings, left_out)
+        with work_folder(job, settings.resume, report) as work:
+            _into_file(job, work, settings, report, progress, stop)
     report.seconds = clock() - begin
     return report
 
 
+def _into_file(
+    job: Job, work: WorkFolder, settings: RunSettings, report: Report, progress: Progress, stop: Stop
+) -> None:
+    rehearse(job)
+    header = global_header(job)
+    for chunks in work.missing():
+        with upscaling(job, settings.engine, report, chunks=chunks) as frames:
+            for chunk, group in split(_watched(frames, report, progress, stop), chunks):
+                with writing(job.output):
+                    encoded = work.store(chunk, encode_chunk(job, group, report, global_header=header), report)
+                if stop():
+                    _write_partial(job, work, encoded, settings, report)
+                    raise Interrupted(f"stopped; {partial_name(job.output)} has what was done", signum=stop())
+                work.finish(encoded)
+    _check_count(job, report)
+    left_out = mux(job, work.packets(work.finished()), work.part, report)
+    publish(job, work.part, report, settings, left_out)
+
+
 def publish(job: Job, part: Path, report: Report, settings: RunSettings, left_out: Set[LeftOut]) -> None:
-    """Verifies the finished part, then gives it its name."""
+    """Verifies the finished part, then gives it its name.
+
+    Raises:
+        InputError: the input is no longer what it was at the start. VerificationError: the part isn't as planned.
+    """
+    source = job.source
+    if not unchanged(source):
+        raise InputError(f"{source.path}: changed while it was read, nothing was written; start again once it is whole")
     with report.stage("verify"):
-        report.verified = verify(
-            job.source.path, str(part), job, left_out, mode=settings.verify, upscaled=report.frames_upscaled
-        )
+        upscaled = report.frames_upscaled
+        report.verified = verify(source.path, str(part), job, left_out, mode=settings.verify, upscaled=upscaled)
     if settings.verify == "none":
         report.note("not verified (--verify none)")
-    check_output(job.source.path, job.output, overwrite=settings.overwrite)
+    check_output(source.path, job.output, overwrite=settings.overwrite)
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(job.output)
 
 
-@contextmanager
-def upscaling(job: Job, engine: EngineSettings, report: Report, depth: int = AHEAD) -> Iterator[Iterator[Frame]]:
-    """The upscaled frames of a job; decoder and network run in threads of their own, ahead of the consumer.
+def _write_partial(job: Job, work: WorkFolder, last: Encoded, settings: RunSettings, report: Report) -> None:
+    """The finished chunks and the begun one as a file of its own, sound and all cut where the picture ends."""
+    chunks = [*work.finished(before=last.index), last]
+    if not any(chunk.frames for chunk in chunks):
+        return
+    source = job.source
+    rows = work.rows(next(chunk for chunk in reversed(chunks) if chunk.frames))
+    end = max(row.pts + row.duration for row in rows) + round(source.origin / source.time_base)
+    begin = source.start if source.trimmed else source.start - round(PRIMING / source.time_base)
+    cut = replace(
+        source, start=begin, end=end, last_end=end, trimmed=True, frames=sum(chunk.frames for chunk in chunks)
+    )
+    short = replace(job, source=cut, output=partial_name(job.output))
+    left_out = mux(short, work.packets(chunks), work.part, report)
+    publish(short, work.part, report, settings, left_out)
 
-    Depth 0 runs everything in the caller's thread: same pixels, and the tests' oracle.
+
+@contextmanager
+def upscaling(
+    job: Job, engine: EngineSettings, report: Report, depth: int = AHEAD, chunks: Sequence[Chunk] = ()
+) -> Iterator[Iterator[Frame]]:
+    """The upscaled frames of neighbouring chunks (default: all of the job's).
+
+    Decoder and network run in threads of their own, ahead of the consumer. Depth 0 runs everything in the caller's
+    thread: same pixels, and the tests' oracle.
     """
     stage = UpscaleStage(replace(engine, scale=job.network.scale))
-    with decoded(job, report) as frames:
+    with decoded(job, report, chunks) as frames:
         waiting = prefetch(frames, depth, Frame.release)
         with closing(prefetch(_labelled(stage, waiting, report), depth, Frame.release)) as results:
             yield results
@@ -139,12 +189,17 @@ def _labelled(stage: UpscaleStage, upstream: Generator[Frame], report: Report) -
 
 
 @contextmanager
-def decoded(job: Job, report: Report) -> Iterator[Generator[Frame]]:
-    """Decoded frames inside the job's range."""
-    source = job.source
+def decoded(job: Job, report: Report, chunks: Sequence[Chunk] = ()) -> Iterator[Generator[Frame]]:
+    """Decoded frames of neighbouring chunks (default: all of the job's).
+
+    Packets before them are read and passed over, a little more is decoded than asked for (see `Chunk.packet`): seeking
+    would save the reading, but containers' indexes lie.
+    """
+    source, chunks = job.source, chunks or job.chunks
+    begin, end = chunks[0].start, chunks[-1].end
     if source.path == "-":
         reader = y4m.Reader(sys.stdin.buffer, _y4m_header(source), report)
-        yield _in_range(reader.frames(), source)
+        yield in_range(reader.frames(), begin, end, report)
         reader.close()
         return
     with open_input(source.path, source.limits) as container:
@@ -152,22 +207,13 @@ def decoded(job: Job, report: Report) -> Iterator[Generator[Frame]]:
         stream.thread_type = "AUTO"
         timeline = Timeline(source.time_base, source.rate if source.untimed else None, source.nominal)
         frames = FrameSource(timeline, source.facts, report)
-        shown: Iterable[VideoFrame] = pictures(stream, packets(container, [stream], report), report)
+        coded = islice(packets(container, [stream], report), chunks[0].packet, None)
+        shown: Iterable[VideoFrame] = pictures(stream, coded, report, since=begin)
         if source.deinterlace:
             shown = deinterlaced(shown, source.fields)
-        yield lasting(_in_range(frames.frames(shown), source), source.last_end)
+        kept = in_range(frames.frames(shown), begin, end, report)
+        yield lasting(kept, source.last_end if end == source.end else end)
         frames.close()
-
-
-def _in_range(frames: Iterable[Frame], source: Source) -> Generator[Frame]:
-    for frame in frames:
-        if frame.pts < source.start:
-            frame.release()
-        elif source.end is not None and frame.pts >= source.end:
-            frame.release()
-            return
-        else:
-            yield frame
 
 
 def _y4m_header(source: Source) -> y4m.Header:
@@ -176,11 +222,16 @@ def _y4m_header(source: Source) -> y4m.Header:
     )
 
 
-def _watched(job: Job, frames: Iterable[Frame], report: Report, progress: Progress) -> Iterator[Frame]:
+def _watched(frames: Iterable[Frame], report: Report, progress: Progress, stop: Stop) -> Iterator[Frame]:
     for frame in frames:
         report.frames_upscaled += 1
         yield frame
         progress(report)
+        if stop():
+            return
+
+
+def _check_count(job: Job, report: Report) -> None:
     planned = job.source.frames
     if planned is not None and planned != report.frames_upscaled:  # lost in damage nobody named, or never coded
         report.note(f"{planned} packets gave {report.frames_upscaled} frames")

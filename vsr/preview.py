@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 
 from vsr.colour import tag_frame
 from vsr.convert import copy_out
-from vsr.encode import packets as encoded
+from vsr.encode import encode_chunk
 from vsr.errors import OutputError, UsageError
 from vsr.frame import Frame
 from vsr.mux import global_header
@@ -80,7 +80,7 @@ def estimate(settings: RunSettings) -> dict[str, Any]:
             for frame in few:
                 frame.release()
         else:
-            size = sum(packet.size for packet in encoded(job, few, report, global_header=global_header(job)))
+            size = sum(packet.size for packet in encode_chunk(job, few, report, global_header=global_header(job)))
             stamps.append(time.perf_counter())
     fps = (len(stamps) - 1) / (stamps[-1] - stamps[0]) if len(stamps) > 1 else None
     count, timed = job.source.frames, len(stamps) - (job.encoder is not None)  # the last stamp is the encoder's end

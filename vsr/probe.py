@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsr import __version__, sidedata, tracks, y4m
-from vsr.chunks import SECONDS, Chunk, cut
+from vsr.chunks import Chunk, Key, cut
 from vsr.colour import read_facts
 from vsr.convert import has_alpha, planar_format
 from vsr.decode import pictures
 from vsr.deinterlace import fields
 from vsr.demux import open_input, packets, video_stream
-from vsr.encode import encoder_threads, keeps_aspect, keeps_location, output_aspect, stored_location
+from vsr.encode import encoder_threads, keeps_aspect, keeps_location, output_aspect, repeatable, stored_location
 from vsr.encoders import choose_encoder, even, facts_of
 from vsr.errors import InputError, OutputError, UsageError
 from vsr.job import Encoder, Job, Network, Source, identity
@@ -46,8 +46,9 @@ class Scan:
     """What reading every packet of the video track found; times in ticks, rising."""
 
     pts: tuple[int, ...]  # of presented frames
-    keys: tuple[int, ...]
+    keys: tuple[Key, ...]
     untimed: bool  # most packets have no pts, or the container makes them up
+    clean: bool  # every packet has a pts of its own
     end: int | None  # of the last frame, where the file says how long it lasts
     side_data: frozenset[str]  # kinds that frames carry
 
@@ -56,13 +57,13 @@ def scan(container: InputContainer, stream: VideoStream) -> Scan:
     """Reads the whole track's packets; nothing is decoded."""
     shown: list[tuple[int, int]] = []
     keys, missing, form, said = [], 0, track_form(stream), set[str]()
-    for packet in packets(container, [stream], Report()):
+    for number, packet in enumerate(packets(container, [stream], Report())):
         if packet.pts is None:
             missing += 1
         elif not packet.is_discard:
             shown.append((packet.pts, packet.duration or 0))
             if packet.is_keyframe:
-                keys.append(packet.pts)
+                keys.append(Key(packet.pts, number))
         said |= in_packet(packet, *form).keys()
     shown.sort()
     pts = tuple(sorted({time for time, _ in shown}))  # packets that share one make one frame
@@ -71,7 +72,9 @@ def scan(container: InputContainer, stream: VideoStream) -> Scan:
         whole = (stream.start_time or 0) + stream.duration
         end = whole if whole > shown[-1][0] else end
     reordered_avi = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
-    return Scan(pts, tuple(sorted(keys)), missing > len(shown) or reordered_avi, end, frozenset(said))
+    keys.sort(key=lambda key: key.pts)
+    clean = not missing and len(pts) == len(shown)
+    return Scan(pts, tuple(keys), missing > len(shown) or reordered_avi, clean, end, frozenset(said))
 
 
 def probe(settings: RunSettings) -> Job:
@@ -83,6 +86,8 @@ def probe(settings: RunSettings) -> Job:
     settings.validate()
     if settings.sink is None:
         check_output(settings.input, settings.output, overwrite=settings.overwrite)
+        if settings.partial:
+            check_output(settings.input, partial_name(settings.output), overwrite=settings.overwrite)
     if settings.input == "-":
         source = _piped(y4m.read_header(sys.stdin.buffer), settings)
         return _job(settings, source, (), (Chunk(index=0, start=source.start, end=source.end),))
@@ -94,10 +99,22 @@ def probe(settings: RunSettings) -> Job:
         if settings.sink is None and settings.output != "-":
             fate = tracks.plan(container, stream.index, container_for(settings.output), settings.audio)
         source = _source(settings, container, stream, scanned, fate)
-    length = round(SECONDS / source.time_base)
+    return _job(settings, source, fate, _chunks(settings, source, scanned))
+
+
+def _chunks(settings: RunSettings, source: Source, scanned: Scan) -> tuple[Chunk, ...]:
+    """One chunk where timestamps have to be mended: what they become depends on all the frames before."""
     settled = [pts for pts in scanned.pts if pts >= source.start][REORDERED:]
-    keys = [key for key in scanned.keys if key >= settled[0]] if settled and not source.untimed else []
-    return _job(settings, source, fate, cut(keys, source.start, source.end, length))
+    if source.untimed or not scanned.clean or not settled:
+        return (Chunk(index=0, start=source.start, end=source.end),)
+    length = max(1, round(Fraction(settings.chunk) / source.time_base))
+    return cut(scanned.keys, source.start, source.end, length, settled[0])
+
+
+def partial_name(output: str) -> str:
+    """Where the playable part of a stopped run goes: `film.partial.mp4` for `film.mp4`."""
+    path = Path(output)
+    return str(path.with_name(f"{path.stem}.partial{path.suffix}"))
 
 
 def check_output(source: str, output: str, *, overwrite: bool) -> None:
@@ -346,7 +363,7 @@ def _encoder(settings: RunSettings, source: Source, scale: int, notes: list[str]
         width=size[0],
         height=size[1],
         aspect=aspect,
-        options=options,
+        options=repeatable(options, codec, size[0]),
         threads=encoder_threads(),
         side_data=sidedata.held(family_of(codec), settings.encode.options, source.facts),
     )

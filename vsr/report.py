@@ -10,7 +10,7 @@ from typing import Any
 
 Clock = Callable[[], float]  # seconds that only rise; tests pass their own
 LeftOut = tuple[int, int]  # a packet that couldn't be copied: its track in the source, its number among those timed
-LISTED = 50  # damage entries kept word for word; the count goes on
+LISTED = 1000  # damage entries kept word for word; the count goes on
 
 
 @dataclass
@@ -26,6 +26,7 @@ class Report:
     engine: str = ""  # backend and the precision that really ran
     frames_decoded: int = 0
     frames_upscaled: int = 0
+    frames_resumed: int = 0  # of these, taken over from an interrupted run
     frames_written: int = 0
     packets_copied: int = 0
     seconds: float = 0.0  # of the whole run
@@ -45,7 +46,7 @@ class Report:
 
     @property
     def fps(self) -> float:
-        return self.frames_written / self.seconds if self.seconds else 0.0
+        return (self.frames_written - self.frames_resumed) / self.seconds if self.seconds else 0.0
 
     def note(self, line: str) -> None:
         """Adds a line once."""
@@ -53,7 +54,9 @@ class Report:
             self.notes.append(line)
 
     def damaged(self, line: str) -> None:
-        """Counts one damaged packet or frame."""
+        """Counts one damaged packet or frame, once however often it is read."""
+        if line in self.damage:
+            return
         self.damaged_packets += 1
         if len(self.damage) < LISTED:
             self.damage.append(line)

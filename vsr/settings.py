@@ -18,6 +18,8 @@ Verification = Literal["sample", "full", "none"]
 BACKENDS: tuple[Backend, ...] = ("auto", "openvino", "pytorch")
 PRECISIONS: tuple[Precision, ...] = ("auto", "int8", "bf16", "float32")
 AUDIO: tuple[Audio, ...] = ("copy", "transcode", "none")
+Resume = Literal["auto", "never"]
+RESUMES: tuple[Resume, ...] = ("auto", "never")
 SINKS: tuple[Sink, ...] = ("null", "md5", "y4m")
 VERIFICATIONS: tuple[Verification, ...] = ("sample", "full", "none")
 SCALES = (2, 3, 4)
@@ -88,6 +90,9 @@ class RunSettings:
     deinterlace: bool = False  # one whole frame for each interlaced one
     overwrite: bool = False
     verify: Verification = "sample"  # decode the first, the last and every 10th GOP, or everything; packets always
+    chunk: float = 30.0  # seconds of video in a chunk at least: what an interruption loses of the work
+    resume: Resume = "auto"  # go on where an interrupted run of the same job stopped, or never
+    partial: bool = False  # when stopped by a signal, write what is done beside the output
 
     @classmethod
     def of(cls, **options: Any) -> Self:
@@ -114,3 +119,5 @@ class RunSettings:
             raise UsageError("--rate must be above 0 frames a second")
         if self.start < 0 or self.duration is not None and self.duration <= 0:
             raise UsageError("--start must not be negative and --duration must be above 0 seconds")
+        if self.chunk <= 0:
+            raise UsageError("--chunk must be above 0 seconds")

@@ -45,7 +45,8 @@ class Bar:
 
     def __call__(self, report: Report) -> None:
         spent = self._clock() - self._begin
-        done, fps, speed = report.frames_upscaled, report.frames_upscaled / spent, report.media_seconds / spent
+        done, speed = report.frames_upscaled, report.media_seconds / spent
+        fps = (done - report.frames_resumed) / spent
         line = f"frame {done} {fps:.1f} fps {speed:.2f}x {report.engine}"
         self._progress.update(self._task, completed=done, line=line)
 
@@ -79,7 +80,7 @@ class JsonLines:
             "version": 1,
             "frame": report.frames_upscaled,
             "frames": self._frames,
-            "fps": round(report.frames_upscaled / spent, 2),
+            "fps": round((report.frames_upscaled - report.frames_resumed) / spent, 2),
             "out_time_us": round(report.media_seconds * 1e6),
             "dup_frames": 0,
             "drop_frames": 0,

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,6 +19,7 @@ from vsr.settings import (
     AUDIO,
     BACKENDS,
     PRECISIONS,
+    RESUMES,
     SCALES,
     SINKS,
     VERIFICATIONS,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from vsr.download import Local
     from vsr.report import Report
 
+DAMAGE_SHOWN = 20
+SIGNALS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 EPILOG = """examples:
   vsr-run input.mp4 out.mp4                     twice the size, sound and timing kept, checked when done
@@ -42,6 +46,29 @@ EPILOG = """examples:
 
 exit codes: 0 written and verified, 2 usage, 3 input, 4 output, 5 written but the input was damaged, 6 memory,
 7 verification failed, 130 and 143 interrupted"""
+
+
+class Stop:
+    """What a signal does: the first ends the run in order, a second one at once.
+
+    Args:
+        ask: the first is only remembered, for the run to ask after every frame, instead of raised as Interrupted.
+    """
+
+    def __init__(self, *, ask: bool) -> None:
+        self._ask, self._number = ask, 0
+
+    def __call__(self) -> int:
+        """The signal heard, 0 for none."""
+        return self._number
+
+    def heard(self, number: int, _frame: object) -> None:
+        if self._number:
+            os.write(2, b"vsr-run: stopped at once\n")
+            os._exit(128 + number)
+        self._number = number
+        if not self._ask:
+            raise Interrupted(SIGNALS[signal.Signals(number).name], signum=number)
 
 
 class OneLine(argparse.ArgumentParser):
@@ -89,6 +116,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--verify", choices=VERIFICATIONS, default="sample",
                      help="read the file back and decode every 10th GOP (default), all of it, or nothing")  # fmt: skip
     run.add_argument("--overwrite", action="store_true", help="replace the output once the new file is verified")
+    run.add_argument("--resume", choices=RESUMES, default="auto", help="go on with an interrupted run (auto)")
+    run.add_argument("--chunk", type=_seconds, default=30.0, metavar="TIME", help="what an interruption may cost (30)")
+    run.add_argument("--partial", action="store_true", help="when interrupted, write what is done as NAME.partial.EXT")
     run.add_argument(
         "--dry-run", action="store_true", help="print the job, an estimate of time and size; write nothing"
     )
@@ -110,13 +140,14 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Parses, runs, and turns errors into one line and an exit code."""
     args = parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _terminated)
+    stop = Stop(ask=args.partial)
+    for name in SIGNALS:
+        if hasattr(signal, name):  # no SIGHUP on Windows
+            signal.signal(getattr(signal, name), stop.heard)
     try:
-        return _dispatch(args, _settings(args))
+        return _dispatch(args, _settings(args), stop)
     except VsrError as error:
         return _fail(args, str(error), error.exit_code, error)
-    except KeyboardInterrupt as error:
-        return _fail(args, "interrupted; nothing was written", 130, error)
     except MemoryError as error:
         return _fail(args, "out of memory; try --memory with less", 6, error)
     except Exception as error:
@@ -136,10 +167,6 @@ def _fail(args: argparse.Namespace, line: str, code: int, error: BaseException) 
     except BrokenPipeError:  # Python would complain once more when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
-
-
-def _terminated(signum: int, _frame: object) -> NoReturn:
-    raise Interrupted("terminated; nothing was written", signum=signum)
 
 
 def _settings(args: argparse.Namespace) -> RunSettings:
@@ -171,10 +198,13 @@ def _settings(args: argparse.Namespace) -> RunSettings:
         deinterlace=args.deinterlace,
         overwrite=args.overwrite,
         verify=args.verify,
+        chunk=args.chunk,
+        resume=args.resume,
+        partial=args.partial,
     )
 
 
-def _dispatch(args: argparse.Namespace, settings: RunSettings) -> int:
+def _dispatch(args: argparse.Namespace, settings: RunSettings, stop: Stop) -> int:
     from vsr import batch, preview
     from vsr.download import local
 
@@ -192,7 +222,7 @@ def _dispatch(args: argparse.Namespace, settings: RunSettings) -> int:
 
     def one(settings: RunSettings) -> int:
         with local(settings, lambda line: _say(args, line)) as source:
-            reports.append(_one(args, source))
+            reports.append(_one(args, source, stop))
         return reports[-1].exit_code
 
     folder = Path(settings.input).is_dir()
@@ -209,33 +239,41 @@ def _write_report(path: Path, content: Any) -> None:
         raise OutputError(f"{path}: the report can't be written ({error.strerror}); the output is there") from error
 
 
-def _one(args: argparse.Namespace, source: Local) -> Report:
+def _one(args: argparse.Namespace, source: Local, stop: Stop) -> Report:
     """One file, with progress and the report."""
     from vsr import stills
     from vsr.cli.progress import Bar, JsonLines, silent
     from vsr.pipeline import run
     from vsr.probe import probe
 
-    settings, said = source.settings, tuple[str, ...]()
+    settings, said = source.settings, set[str]()
+
+    def tell(notes: Iterable[str]) -> None:
+        for note in notes:
+            if note not in said:
+                said.add(note)
+                _say(args, note)
+
     if stills.is_still(settings.input):
         report = stills.run(settings)
     else:
         job = probe(settings)
-        said = job.notes
-        for note in said:
-            _say(args, note)
+        tell(job.notes)
         pipe = sys.stderr if job.sink == "y4m" else sys.stdout
         progress: Any = silent()
         if args.json:
             progress = JsonLines(job, pipe)
         elif not args.quiet and sys.stderr.isatty():
             progress = Bar(job)
+
+        def each(report: Report) -> None:
+            tell(report.notes)
+            progress(report)
+
         with progress:
-            report = run(job, settings, progress)
+            report = run(job, settings, each, stop=stop)
     source.complete(report)
-    for note in report.notes:
-        if note not in said:
-            _say(args, note)
+    tell(report.notes)
     if not args.json:
         _summary(args, report)
     return report
@@ -251,8 +289,10 @@ def _summary(args: argparse.Namespace, report: Report) -> None:
         _say(args, f"{report.seconds:.1f} s, {report.engine}")
     if report.damaged_packets:
         _complain(f"{report.input}: damaged in {report.damaged_packets} places; the rest was kept")
-    for line in report.damage:
+    for line in report.damage[:DAMAGE_SHOWN]:
         _say(args, f"damaged: {line}")
+    if report.damaged_packets > DAMAGE_SHOWN:
+        _say(args, f"damaged: {report.damaged_packets - DAMAGE_SHOWN} more (--report lists them)")
     if report.digest:
         print(report.digest, file=sys.stdout)
     if report.verified:

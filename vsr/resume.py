@@ -1,0 +1,297 @@
+"""The work folder: encoded chunks on disk until the output is whole, so that an interrupted run can be gone on with.
+
+It stands beside the output as `.NAME.vsr` and holds
+
+    lock             held by the process at work
+    job.json         the job, and its hash
+    00000.packets    payloads of chunk 0's packets, one after the other
+    00000.json       their table: written last, by temporary name and rename, so a chunk that has one is finished
+    part             the output while it is written
+
+A chunk's packets don't depend on those before it, and a job with the same hash gives the same packets: a run that goes
+on writes the file that an unbroken one would have written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from av.packet import Packet
+
+from vsr.chunks import Chunk
+from vsr.encode import DecodeTimes
+from vsr.errors import InputError, Interrupted, OutputError, VerificationError
+from vsr.job import Job
+from vsr.report import Report
+from vsr.settings import Resume
+
+VERSION = 1  # of the files in the folder
+LONGEST_NAME = 255  # bytes of a file name on Linux
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """One packet: ticks of the job's time base, from `source.origin` on; `dts` as the chunk's own encoder gave it."""
+
+    pts: int
+    dts: int
+    duration: int
+    key: bool
+    size: int
+    shown: str = ""  # signature of the frame, in hexadecimal, where it has one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """One encoded chunk on disk."""
+
+    index: int
+    frames: int
+    bytes: int
+    table: Path
+
+
+class WorkFolder:
+    """Chunks of one job, stored and read back. To be had from `work_folder`.
+
+    Attributes:
+        encoded: by index, the chunks that are finished.
+    """
+
+    def __init__(self, path: Path, job: Job) -> None:
+        self.path, self._job = path, job
+        self.encoded: dict[int, Encoded] = {}
+
+    @property
+    def _repeatable(self) -> bool:
+        """Whether the input can be told from another: a pipe can't."""
+        return self._job.source.bytes > 0
+
+    @property
+    def part(self) -> Path:
+        """Where the output grows until it is verified."""
+        return self.path / "part"
+
+    def missing(self) -> list[tuple[Chunk, ...]]:
+        """What is still to be done: runs of neighbouring chunks."""
+        todo = groupby(self._job.chunks, key=lambda chunk: chunk.index in self.encoded)
+        return [tuple(chunks) for done, chunks in todo if not done]
+
+    def store(self, chunk: Chunk, packets: Iterable[Packet[Any]], report: Report) -> Encoded:
+        """Writes a chunk's packets as they come. It counts as finished only once `finish` was called."""
+        rows, digest = [], hashlib.sha256()
+        with (self.path / f"{chunk.index:05d}.packets").open("wb") as file:
+            for packet in packets:
+                file.write(packet)
+                digest.update(packet)
+                assert packet.pts is not None
+                dts = packet.pts if packet.dts is None else packet.dts
+                shown = packet.opaque.hex() if isinstance(packet.opaque, bytes) else ""
+                rows.append((packet.pts, dts, packet.duration or 0, packet.is_keyframe, packet.size, shown))
+            _sync(file)
+        table = self.path / f"{chunk.index:05d}.cut"
+        content = {"sha256": digest.hexdigest(), "damage": report.damage, "packets": rows}
+        _write_whole(table, json.dumps(content))
+        return Encoded(index=chunk.index, frames=len(rows), bytes=sum(row[4] for row in rows), table=table)
+
+    def finish(self, stored: Encoded) -> None:
+        """Marks a stored chunk as complete; from now on it outlives the process."""
+        table = stored.table.replace(stored.table.with_suffix(".json"))
+        _sync_folder(self.path)
+        self.encoded[stored.index] = replace(stored, table=table)
+
+    def finished(self, before: int | None = None) -> list[Encoded]:
+        """Finished chunks in order, those with an index below `before`."""
+        return [self.encoded[index] for index in sorted(self.encoded) if before is None or index < before]
+
+    def packets(self, chunks: Sequence[Encoded]) -> Iterator[Packet[Any]]:
+        """Packets of these chunks in decoding order, with the decoding times of the whole track."""
+        times = DecodeTimes()
+        for chunk in chunks:
+            rows = self.rows(chunk)
+            for row in sorted(rows, key=lambda row: row.pts):
+                times.fed(row.pts, row.duration)
+            with chunk.table.with_suffix(".packets").open("rb") as file:
+                for row in rows:
+                    packet: Packet[Any] = Packet(file.read(row.size))
+                    packet.pts, packet.dts = row.pts, times.next(row.pts, row.dts)
+                    packet.duration, packet.is_keyframe = row.duration, row.key
+                    packet.time_base, packet.opaque = self._job.source.time_base, bytes.fromhex(row.shown) or None
+                    yield packet
+
+    def rows(self, chunk: Encoded) -> list[Row]:
+        return [Row(*row) for row in json.loads(chunk.table.read_text())["packets"]]
+
+    def begin(self, resume: Resume, report: Report) -> None:
+        """Finds what an interrupted run of the same job has left; clears the folder of everything else."""
+        found, why = self._left(resume)
+        for path in self.path.iterdir():
+            if path.name != "lock" and path not in found:
+                path.unlink()
+        _write_whole(self.path / "job.json", json.dumps({"version": VERSION, **_identity(self._job)}))
+        report.frames_resumed = sum(chunk.frames for chunk in self.encoded.values())
+        report.frames_upscaled += report.frames_resumed
+        for chunk in self.encoded.values():
+            for line in json.loads(chunk.table.read_text())["damage"]:
+                report.damaged(line)
+            report.media_seconds += float(sum(row.duration for row in self.rows(chunk)) * self._job.source.time_base)
+        if why:
+            report.note(why)
+
+    def _left(self, resume: Resume) -> tuple[set[Path], str]:
+        """(files to keep, what to say); fills `encoded`."""
+        manifest = self.path / "job.json"
+        if not manifest.exists() or not self._repeatable:
+            return set(), ""
+        if resume == "never":
+            return set(), "what an interrupted run had left was deleted (--resume never)"
+        try:
+            before = json.loads(manifest.read_text())
+        except ValueError:
+            before = {}
+        if before.get("version") != VERSION or before.get("hash") != self._job.hash():
+            differs = _differences(before.get("job", {}), json.loads(self._job.to_json()))
+            return set(), f"started over: the interrupted run found was another job (it differs in {differs})"
+        for chunk in self._job.chunks:
+            finished = _checked(self.path / f"{chunk.index:05d}.json", chunk.index)
+            if finished:
+                self.encoded[chunk.index] = finished
+        files = {path for done in self.encoded.values() for path in (done.table, done.table.with_suffix(".packets"))}
+        return (
+            files,
+            f"went on from an interrupted run: {len(self.encoded)} of {len(self._job.chunks)} chunks were done",
+        )
+
+    def told(self) -> str:
+        """What is kept, for a run that ends early."""
+        if not self.encoded or not self._repeatable:
+            return "nothing was written"
+        size = sum(chunk.bytes for chunk in self.encoded.values())
+        done = f"{len(self.encoded)} of {len(self._job.chunks)} chunks are kept in {self.path} ({size / 1e6:.1f} MB)"
+        return f"{done}; the same command goes on from there"
+
+    def leave(self) -> None:
+        """Ends early: finished chunks stay, a folder without any goes."""
+        if self.encoded and self._repeatable:
+            for path in (self.part, *self.path.glob("*.cut")):
+                path.unlink(missing_ok=True)
+        else:
+            self.remove()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+@contextmanager
+def work_folder(job: Job, resume: Resume, report: Report) -> Iterator[WorkFolder]:
+    """The work folder of a job's output, this process's alone. Removed when all went well, or nothing is worth keeping.
+
+    Raises:
+        OutputError: it can't be made, or another process works in it.
+    """
+    path = folder_name(job.output)
+    try:
+        path.mkdir(exist_ok=True)
+        lock = (path / "lock").open("wb")
+    except OSError as error:
+        raise OutputError(f"{path}: can't be made ({error.strerror})") from error
+    work = WorkFolder(path, job)
+    with lock:
+        _lock(lock, job.output)
+        try:
+            work.begin(resume, report)
+            yield work
+        except (InputError, VerificationError):  # the same chunks would give the same file
+            work.remove()
+            raise
+        except Interrupted as stop:
+            work.leave()
+            raise Interrupted(f"{stop}; {work.told()}", signum=stop.exit_code - 128) from stop
+        except OutputError as error:
+            work.leave()
+            raise OutputError(f"{error}; {work.told()}") from error
+        except BaseException:
+            work.leave()
+            raise
+        work.remove()
+
+
+def folder_name(output: str) -> Path:
+    """Beside the output, hidden; named after it as far as the file system allows."""
+    path = Path(output)
+    name = f".{path.name}.vsr"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}.vsr"
+    return path.with_name(name)
+
+
+def _lock(lock: BinaryIO, output: str) -> None:
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise OutputError(f"{output}: another vsr-run is writing it") from error
+
+
+def _checked(table: Path, index: int) -> Encoded | None:
+    """The chunk of this table, if it is whole."""
+    try:
+        content = json.loads(table.read_text())
+        sizes = [row[4] for row in content["packets"]]
+        with table.with_suffix(".packets").open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != content["sha256"]:
+                return None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return Encoded(index=index, frames=len(sizes), bytes=sum(sizes), table=table)
+
+
+def _identity(job: Job) -> dict[str, Any]:
+    return {"hash": job.hash(), "job": json.loads(job.to_json())}
+
+
+def _differences(before: Any, now: Any, path: str = "") -> str:
+    """Names of the fields that differ, as "encoder.options"; "everything" where nothing can be compared."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return path or "everything"
+    keys = [key for key in now if before.get(key) != now[key] and key not in ("output", "notes", "path")]
+    return ", ".join(_differences(before.get(key), now[key], f"{path}.{key}".lstrip(".")) for key in keys)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """The file appears complete or not at all, also after a power cut."""
+    fresh = path.with_suffix(".new")
+    with fresh.open("w") as file:
+        file.write(text)
+        _sync(file)
+    fresh.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """Makes renames inside last; not every system can open a folder."""
+    if sys.platform != "win32":
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
