@@ -68,7 +68,7 @@ def test_without_timestamps_the_rate_counts(rate: Fraction) -> None:
 def decoded(path: Path, report: Report, nominal: int = 1) -> Iterator[Frame]:
     """Frames of a file, each valid until the next."""
     with open_input(str(path)) as container:
-        stream = video_stream(container, path.name)
+        stream = video_stream(container, str(path))
         source = FrameSource(Timeline(stream.time_base or MS, None, nominal), TrackFacts(), report)
         for frame in source.frames(pictures(stream, packets(container, [stream], report), report)):
             yield frame
@@ -107,7 +107,7 @@ def test_reordered_frames_come_in_order_with_the_last_ones(tmp_path: Path) -> No
 def test_a_frame_kept_back_is_found(tmp_path: Path) -> None:
     path = Clip(pts=range(4)).write(tmp_path / "a.mp4")
     with open_input(str(path)) as container:
-        stream = video_stream(container, path.name)
+        stream = video_stream(container, str(path))
         source = FrameSource(Timeline(MS, None, 1), TrackFacts(), Report())
         kept = list(source.frames(pictures(stream, packets(container, [stream], Report()), Report())))
         for frame in kept[1:]:
@@ -222,7 +222,7 @@ def test_damage_before_the_range_is_not_told(tmp_path: Path) -> None:
     for begin in (0, 20 * 512):
         report = Report()
         with open_input(str(path)) as container:
-            stream = video_stream(container, path.name)
+            stream = video_stream(container, str(path))
             source = FrameSource(Timeline(MS, None, 512), TrackFacts(), report)
             shown = source.frames(pictures(stream, packets(container, [stream], report), report, since=begin))
             for frame in in_range(shown, begin, None, report):
