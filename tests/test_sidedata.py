@@ -153,6 +153,7 @@ def test_hdr10_reaches_the_output(tmp_path: Path, upscale: Upscale, source: str,
     assert light == LIGHT
     assert display == pytest.approx((0.708, 0.292, 0.17, 0.797, 0.131, 0.046, 0.3127, 0.329, 0.005, 1000), abs=2e-5)
     assert not [note for note in report.notes if "dropped" in note]
+    assert {"HDR10 mastering display", "HDR10 content light level"} <= set(report.verified)
 
 
 def test_hdr10_is_kept_in_whole_units(tmp_path: Path) -> None:
@@ -180,6 +181,35 @@ def test_what_cannot_be_held_is_said_first(tmp_path: Path, suffix: str, codec: s
         "dropped: the HDR10 content light level",
         "dropped: the HDR10 mastering display",
     ]
+
+
+def boxed(path: Path, entry: bytes, boxes: bytes) -> Path:
+    """The MP4 with boxes added to its sample entry; the index is behind the media, so no offset changes."""
+    data, begin, end = bytearray(path.read_bytes()), 0, path.stat().st_size
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", entry):
+        while data[begin + 4 : begin + 8] != kind:
+            begin += int.from_bytes(data[begin : begin + 4], "big")
+        end = begin + int.from_bytes(data[begin : begin + 4], "big")
+        data[begin : begin + 4] = (end - begin + len(boxes)).to_bytes(4, "big")
+        begin += 16 if kind == b"stsd" else 8
+    path.write_bytes(data[:end] + boxes + data[end:])
+    return path
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def test_what_only_the_container_says(tmp_path: Path, upscale: Upscale) -> None:
+    """Whole HDR10 and the stereo layout are written into the picture, a projection has no place there."""
+    sphere = box(b"svhd", bytes(6)) + box(b"proj", box(b"prhd", bytes(16)) + box(b"equi", bytes(20)))
+    boxes = box(b"mdcv", struct.pack(">8H2I", *DISPLAY)) + box(b"clli", struct.pack(">2H", *LIGHT))
+    boxes += box(b"st3d", b"\0\0\0\0\2") + box(b"sv3d", sphere)
+    made = boxed(clip("mpeg4", pix_fmt="yuv420p").write(tmp_path / "in.mp4"), b"mp4v", boxes)
+    report = upscale(made, tmp_path / "out.mp4")
+    assert [note for note in report.notes if "dropped" in note] == ["dropped: the 360° projection"]
+    facts = probe(RunSettings.of(input=str(tmp_path / "out.mp4"), output=str(tmp_path / "again.mp4"))).source.facts
+    assert (facts.mastering, facts.light, facts.stereo) == (DISPLAY, LIGHT, (3, 1))
 
 
 def test_ambient_light(tmp_path: Path, upscale: Upscale, data: Path) -> None:

@@ -20,14 +20,14 @@ def check_side_data(job: Job, source: str, output: str, shift: Fraction, wrong: 
     """Every frame's: there, in order, in time and the same. By packets; where these differ, the source is decoded."""
     encoder, base = job.encoder, job.source.time_base
     assert encoder is not None
+    checked = [sidedata.NAMES[kind] for kind in encoder.side_data if kind not in sidedata.CHANGING]  # by the picture
     kinds = [kind for kind in sidedata.CHANGING if kind in job.source.side_data and kind in encoder.side_data]
     if not kinds:
-        return []
+        return checked
     with open_input(output, job.output_limits) as written:
         track: Any = written.streams[0]
         tolerance = (track.time_base or base) + base  # a repaired time slips by a tick
         found = [(time - shift, said) for time, said in _by_packets(written, track)]
-    checked = []
     for kind in kinds:
         problem = _compare(kind, _in_range(job, _by_packets_of(source, job)), found, tolerance)
         if problem:
