@@ -247,11 +247,6 @@ def test_rgb_is_said_and_tagged(tmp_path: Path, upscale: Upscale, codec: str, pi
     assert any(note.startswith(f"stored as {stored} (input ") for note in report.notes)
 
 
-def test_alpha_is_dropped_and_said(tmp_path: Path, upscale: Upscale) -> None:
-    before = Clip(codec="ffv1", pix_fmt="yuva420p", pts=range(3)).write(tmp_path / "in.mkv")
-    assert "dropped: the alpha channel" in upscale(before, tmp_path / "out.mp4").notes
-
-
 # --- what a track is described by -----------------------------------------------------------------------------------
 
 TURNED = (0, 65536, 0, -65536, 0, 0, 32 << 16, 0, 1 << 30)

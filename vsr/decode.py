@@ -7,6 +7,8 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import av
+
 from vsr import sidedata
 from vsr.convert import copy_in, planar_format
 from vsr.demux import READ_ERRORS
@@ -16,28 +18,55 @@ from vsr.report import Report
 if TYPE_CHECKING:
     from av.packet import Packet
     from av.stream import Stream
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+
 def pictures(
-    stream: VideoStream, packets: Iterable[Packet[Stream]], report: Report, since: int | None = None
+    stream: VideoStream,
+    packets: Iterable[Packet[Stream]],
+    report: Report,
+    since: int | None = None,
+    *,
+    alpha: bool = False,
 ) -> Iterator[VideoFrame]:
     """Decoded pictures in presentation order, the ones still inside the decoder at the end included.
 
     What is wrong with packets shown before `since` (ticks) is not told: they only lead in.
+
+    Args:
+        alpha: with the alpha that VP8 and VP9 keep apart from the picture.
     """
+    decoder = _with_alpha(stream) if alpha and keeps_alpha_apart(stream) else stream.codec_context
     for packet in packets:
         leads_in = since is not None and packet.pts is not None and packet.pts < since
         with report.stage("decode"):
-            decoded = _decode(stream, packet, Report() if leads_in else report)
+            decoded = _decode(decoder, packet, Report() if leads_in else report)
         yield from decoded
-    yield from _decode(stream, None, report)
+    yield from _decode(decoder, None, report)
 
 
-def _decode(stream: VideoStream, packet: Packet[Stream] | None, report: Report) -> list[VideoFrame]:
+def keeps_alpha_apart(stream: VideoStream) -> bool:
+    """Whether a track has alpha that FFmpeg's own decoders of VP8 and VP9 pass over: as Matroska's AlphaMode says."""
+    modes = {value for key, value in stream.metadata.items() if key.lower() == "alpha_mode"}
+    return "1" in modes and stream.codec_context.name in ALPHA_DECODERS
+
+
+def _with_alpha(stream: VideoStream) -> VideoCodecContext:
+    """The decoder that gives alpha, bound by the limits of the track's own."""
+    own = stream.codec_context
+    decoder: VideoCodecContext = av.CodecContext.create(ALPHA_DECODERS[own.name], "r")  # type: ignore[assignment]
+    decoder.extradata, decoder.options, decoder.thread_count = own.extradata, dict(own.options), 0
+    return decoder
+
+
+def _decode(decoder: VideoCodecContext, packet: Packet[Stream] | None, report: Report) -> list[VideoFrame]:
     try:
-        return stream.codec_context.decode(packet)
+        return decoder.decode(packet)
     except READ_ERRORS as error:
         where = "at the end" if packet is None else f"packet at pts {packet.pts}"
         report.damaged(f"{where}: {getattr(error, 'strerror', None) or error}")
@@ -91,17 +120,20 @@ class FrameSource:
         timeline: gives pts and durations.
         facts: what holds for the whole track.
         report: counts frames, time and damage.
+        format: of every frame, whatever the pictures change to; None: each picture's own, without alpha.
     """
 
-    def __init__(self, timeline: Timeline, facts: TrackFacts, report: Report) -> None:
-        self._timeline, self._facts, self._report = timeline, facts, report
+    def __init__(
+        self, timeline: Timeline, facts: TrackFacts, report: Report, format: PlanarFormat | None = None
+    ) -> None:
+        self._timeline, self._facts, self._report, self._format = timeline, facts, report, format
         self._pools: list[FramePool] = []
 
     def frames(self, pictures: Iterable[VideoFrame]) -> Iterator[Frame]:
         """One frame a picture, in order; the consumer releases each."""
         try:
             for index, picture in enumerate(pictures):
-                format = planar_format(picture.format)
+                format = self._format or planar_format(picture.format)
                 with self._report.stage("copy in"):
                     planes, lease = self._pool(format, picture.width, picture.height).take()
                     copy_in(picture, format, planes)

@@ -28,7 +28,7 @@ class Source:
         path: as given; "-" is y4m on standard input.
         bytes, modified_ns: identity of the file, to notice that it changed; 0 for standard input.
         stream: index of the video track.
-        width, height, format: of its first frame, as it will be upscaled.
+        width, height, format: of its first frame, as it will be upscaled; with alpha only where the result keeps it.
         pix_fmt, codec: as stored.
         facts: colour, aspect, rotation.
         time_base: seconds per tick.
@@ -40,7 +40,7 @@ class Source:
         trimmed: the user chose the range, so other tracks are cut to it too.
         origin: seconds taken off the times of all tracks alike.
         side_data: kinds that its frames carry, by FFmpeg's names.
-        alpha: the input has a channel of opacity, which isn't upscaled.
+        alpha: the input has a channel of opacity, kept or not.
         last_end: where the job's last frame ends, in ticks, if known.
         limits: beyond which nothing is decoded; they shape no content.
         fields: how the pictures are scanned, by the first of them.

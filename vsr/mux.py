@@ -18,6 +18,7 @@ import av.error
 
 from vsr.carry import add_tracks, carried, kept_chapters
 from vsr.colour import moved
+from vsr.convert import has_alpha
 from vsr.demux import open_input
 from vsr.encode import configure, open_encoder
 from vsr.errors import OutputError, VsrError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 PRIVATE_KEYS = frozenset(
-    {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames"}
+    {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames", "alpha_mode"}
 )
 GLOBAL_HEADER = 0x40  # AVFMT_GLOBALHEADER
 MIN_TIMESCALE = 10000  # FFmpeg's mov muxer
@@ -160,6 +161,8 @@ def _video_track(job: Job, target: OutputContainer) -> VideoStream:
     track: Any = target.add_stream(encoder.codec, rate=job.source.rate)
     configure(track.codec_context, job, global_header=global_header(job), threads=1)
     track.time_base = job.source.time_base
+    if has_alpha(encoder.pix_fmt) and encoder.codec.startswith("libvpx"):
+        track.metadata["alpha_mode"] = "1"  # Matroska's AlphaMode; decoders look for alpha beside the picture only then
     across, down = Fraction(encoder.width, job.source.width), Fraction(encoder.height, job.source.height)
     track.set_display_matrix(moved(job.source.facts.display_matrix, across, down))
     return track  # type: ignore[no-any-return]

@@ -206,9 +206,9 @@ def decoded(job: Job, report: Report, chunks: Sequence[Chunk] = ()) -> Iterator[
         stream = next(s for s in container.streams.video if s.index == source.stream)
         stream.thread_type = "AUTO"
         timeline = Timeline(source.time_base, source.rate if source.untimed else None, source.nominal)
-        frames = FrameSource(timeline, source.facts, report)
+        frames = FrameSource(timeline, source.facts, report, source.format)
         coded = islice(packets(container, [stream], report), chunks[0].packet, None)
-        shown: Iterable[VideoFrame] = pictures(stream, coded, report, since=begin)
+        shown: Iterable[VideoFrame] = pictures(stream, coded, report, since=begin, alpha=source.format.alpha)
         if source.deinterlace:
             shown = deinterlaced(shown, source.fields)
         kept = in_range(frames.frames(shown), begin, end, report)

@@ -12,16 +12,19 @@ from math import ceil, gcd, lcm
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from av.video.format import VideoFormat
+
 from vsr import __version__, sidedata, tracks, y4m
 from vsr.chunks import Chunk, Key, cut
 from vsr.colour import read_facts
-from vsr.convert import has_alpha, planar_format
-from vsr.decode import pictures
+from vsr.convert import has_alpha, is_rgb, planar_format
+from vsr.decode import keeps_alpha_apart, pictures
 from vsr.deinterlace import fields
 from vsr.demux import open_input, packets, video_stream
 from vsr.encode import encoder_threads, keeps_aspect, keeps_location, output_aspect, repeatable, stored_location
-from vsr.encoders import choose_encoder, even, facts_of
+from vsr.encoders import choose_encoder, even, facts_of, finer
 from vsr.errors import InputError, OutputError, UsageError
+from vsr.frame import PlanarFormat
 from vsr.job import Encoder, Job, Network, Source, identity
 from vsr.limits import check_size, fitting
 from vsr.messages import in_packet, track_form
@@ -30,7 +33,7 @@ from vsr.report import Report
 from vsr.sei import family_of
 from vsr.sequences import RATE, pattern
 from vsr.settings import SCALES, EngineSettings, RunSettings
-from vsr.tracks import Track, container_for
+from vsr.tracks import CONTAINERS, Track, container_for
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -153,7 +156,7 @@ def _piped(header: y4m.Header, settings: RunSettings) -> Source:
 def _source(
     settings: RunSettings, container: InputContainer, stream: VideoStream, scanned: Scan, fate: tuple[Track, ...]
 ) -> Source:
-    shown = pictures(stream, packets(container, [stream], Report()), Report())
+    shown = pictures(stream, packets(container, [stream], Report()), Report(), alpha=True)
     first = next(shown, None)
     if first is None:
         what = "can be decoded" if scanned.pts or scanned.untimed else "is in the file"
@@ -173,6 +176,7 @@ def _source(
     )
     bytes_, modified = identity(settings.input)
     trimmed = bool(settings.start) or end is not None
+    alpha = has_alpha(first.format.name) or keeps_alpha_apart(stream)
     return Source(
         path=settings.input,
         bytes=bytes_,
@@ -180,7 +184,7 @@ def _source(
         stream=stream.index,
         width=first.width,
         height=first.height,
-        format=planar_format(first.format),
+        format=replace(planar_format(first.format), alpha=alpha),
         pix_fmt=first.format.name,
         codec=stream.codec_context.name,
         facts=read_facts(stream, first),
@@ -195,7 +199,7 @@ def _source(
         origin=_origin(container, 0 if scanned.untimed else chosen[0], base, fate, start if trimmed else None),
         last_end=_last_end(scanned, end),
         side_data=tuple(sorted(sidedata.raw(first).keys() | scanned.side_data)),
-        alpha=has_alpha(first.format.name) or stream.metadata.get("alpha_mode") == "1",  # VP8 and VP9 keep it apart
+        alpha=alpha,
         fields=scanned_as,
         deinterlace=settings.deinterlace,
     )
@@ -273,12 +277,14 @@ def _job(settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks:
     encoder = None if sink else _encoder(settings, source, scale, notes)
     if sink in ("", "y4m"):
         notes += sidedata.dropped(source.side_data, encoder.side_data if encoder else ())
+    kept = has_alpha(encoder.pix_fmt) if encoder else sink != "y4m"
+    source = replace(source, format=replace(source.format, alpha=source.alpha and kept))
     if source.untimed and source.path != "-":
         notes.append(f"no usable timestamps in the input: frames are set at {float(source.rate):g} a second")
     if source.fields or source.deinterlace:
         notes.append(_interlaced(source))
-    if source.alpha:
-        notes.append("dropped: the alpha channel")
+    if source.alpha and not kept:
+        notes.append(f"dropped: the alpha channel ({_why_no_alpha(encoder, settings)})")
     if sink == "" and not container_for(settings.output).rotation and source.facts.display_matrix:
         notes.append(f"dropped: the rotation tag ({container_for(settings.output).muxer} has no place for it)")
     return Job(
@@ -308,6 +314,31 @@ def _interlaced(source: Source) -> str:
         return "interlaced input: made whole by bwdif, one frame for each"
     seen = "flagged so" if source.fields == "flagged" else "its frames are two moments woven"
     return f"interlaced input ({seen}): moving edges will show combs; --deinterlace makes the frames whole first"
+
+
+def _why_no_alpha(encoder: Encoder | None, settings: RunSettings) -> str:
+    if encoder is None:
+        return "y4m has none"
+    container = container_for(settings.output)
+    if not container.alpha:
+        keeping = [suffix for suffix, other in CONTAINERS.items() if other.alpha]
+        return f"{container.muxer} has none; {', '.join(keeping)} keep it"
+    if settings.encode.pix_fmt:
+        return f"{encoder.pix_fmt} has none"
+    return f"{encoder.codec} in {container.muxer} has none; --codec {' or '.join(container.alpha)} keeps it"
+
+
+def _cost(source: Source, pix_fmt: str, settings: RunSettings) -> str:
+    """What storing samples as `pix_fmt` does to them, where it isn't what the user asked for."""
+    stored = PlanarFormat.of(pix_fmt)
+    less = stored is not None and (stored.depth < source.format.depth or not finer(stored, source.format))
+    if less and not settings.encode.pix_fmt:
+        return ": the nearest with alpha there, ffv1 in .mkv keeps every sample"
+    return ": RGB becomes YUV by BT.709, limited range" if _is_rgb(source) else ""
+
+
+def _is_rgb(source: Source) -> bool:
+    return is_rgb(VideoFormat(source.pix_fmt, 16, 16))
 
 
 def _scale(settings: RunSettings, source: Source) -> int:
@@ -355,8 +386,8 @@ def _encoder(settings: RunSettings, source: Source, scale: int, notes: list[str]
     location = stored_location(source, pix_fmt)
     if "420" in pix_fmt and not keeps_location(location, codec, muxer):
         notes.append(f"{codec} in {muxer} may lose where chroma samples sit ({location})")
-    if pix_fmt != source.pix_fmt.replace("yuvj", "yuv"):
-        notes.append(f"stored as {pix_fmt} (input {source.pix_fmt})")
+    if pix_fmt not in (source.pix_fmt.replace("yuvj", "yuv"), source.format.opaque.pix_fmt) or _is_rgb(source):
+        notes.append(f"stored as {pix_fmt} (input {source.pix_fmt}){_cost(source, pix_fmt, settings)}")
     return Encoder(
         codec=codec,
         pix_fmt=pix_fmt,

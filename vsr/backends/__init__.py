@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ def open_engine(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) 
         InputError: a model that doesn't take this size.
         MemoryLimitError: no tile is small enough.
     """
+    if spec.format.alpha:
+        return _open_twice(settings, choice, spec)
     from vsr.backends.engine import threads_and_streams
     from vsr.backends.memory import available, predicted
     from vsr.backends.tiled import TiledEngine, choose
@@ -44,6 +47,16 @@ def open_engine(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) 
     grid = choose(spec, choice.radius, fits, f"{limit / 2**20:.0f} MiB")
     engine = _open(settings, choice, spec if grid is None else grid.tile)
     return engine if grid is None else TiledEngine(grid, engine, choice.scale)
+
+
+def _open_twice(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) -> Engine:
+    """One engine for the picture, one for its opacity, in half the memory each."""
+    from vsr.backends.memory import available
+    from vsr.backends.opacity import OpacityEngine, split
+
+    halved = replace(settings, memory=(settings.memory or available() // 2) // 2)
+    picture, opacity = (open_engine(halved, choice, part) for part in split(spec))
+    return OpacityEngine(spec, picture, opacity, choice.scale)
 
 
 def _open(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) -> Engine:

@@ -18,6 +18,7 @@ from vsr.signature import Signatures
 from vsr.verify.copies import check_copies
 from vsr.verify.decoding import check_decoding, check_sound
 from vsr.verify.description import check_description, check_length
+from vsr.verify.opacity import check_opacity
 from vsr.verify.picture import check_picture
 from vsr.verify.recording import record
 from vsr.verify.shown import check_shown
@@ -60,6 +61,7 @@ def verify(
         check_picture(job, output, wrong)
         said = check_side_data(job, source, output, shift, wrong)
         copies = check_copies(job, source, output, written, found, shift, left_out, wrong)
+        check_opacity(job, source, output, wrong)
         check_end(job, track, found[0].times[-1] - shift if found[0].times else None, wrong)
         told = check_description(job, source, written, shift, wrong)
         check_length(job, written, max((time for one in found.values() for time in one.times), default=0), wrong)
@@ -70,5 +72,5 @@ def verify(
         raise VerificationError(f"{job.output} was not written; read back, it was wrong: " + "; ".join(wrong))
     frames = f"{len(found[0].times)} frames, every pts"
     pictures = f"{decoded.frames} of {len(found[0].times)} frames decoded{' and seen to be right' if right else ''}"
-    facts = f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation"
+    facts = f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation{', alpha' * job.source.format.alpha}"
     return [frames, facts, *said, *copies, *told, *filter(None, [pictures, sound])]

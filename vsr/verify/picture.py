@@ -6,6 +6,7 @@ from typing import Any
 
 from vsr import sidedata
 from vsr.colour import read_facts, turn
+from vsr.convert import has_alpha
 from vsr.decode import pictures
 from vsr.demux import open_input, packets
 from vsr.encode import keeps_location, stored_location
@@ -28,7 +29,7 @@ def check_picture(job: Job, output: str, wrong: list[str]) -> None:
     assert encoder is not None
     with open_input(output, job.output_limits) as written:
         track: Any = written.streams[0]
-        first = next(pictures(track, packets(written, [track], report), report), None)
+        first = next(pictures(track, packets(written, [track], report), report, alpha=has_alpha(encoder.pix_fmt)), None)
         if first is None:
             wrong.append("no frame can be decoded")
             return
@@ -44,7 +45,7 @@ def check_picture(job: Job, output: str, wrong: list[str]) -> None:
         "range": (planned.range or LIMITED, read.range or LIMITED),
         "primaries": (planned.primaries, read.primaries),
         "transfer": (planned.transfer, read.transfer),
-        "matrix": (read.matrix if encoder.pix_fmt.startswith("gray") else planned.matrix, read.matrix),
+        "matrix": (read.matrix if encoder.pix_fmt.startswith(("gray", "ya")) else planned.matrix, read.matrix),
         "chroma location": (_sited(location), _sited(read.chroma_location)),
         **_hdr(job.source.facts, facts, encoder),
         "rotation": (turn(job.source.facts.display_matrix) if container.rotation else None, turn(facts.display_matrix)),
