@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-BT709 = 1  # matrix coefficients, H.273 table 4
+BT709, UNSPECIFIED = 1, 2  # matrix coefficients, H.273 table 4
 UPRIGHT = (65536, 0, 0, 0, 65536, 0, 0, 0, 1073741824)
 
 
@@ -32,7 +32,7 @@ def read_facts(stream: VideoStream, frame: VideoFrame) -> TrackFacts:
             range=1 if rgb else 2 if full else int(frame.color_range),
             primaries=int(frame.color_primaries),
             transfer=int(frame.color_trc),
-            matrix=BT709 if rgb else int(frame.colorspace),
+            matrix=BT709 if rgb else int(frame.colorspace) or UNSPECIFIED,  # grey PNG says 0, RGB
             chroma_location=read_location(stream, frame),
         ),
         aspect=_aspect(stream),

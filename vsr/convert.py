@@ -70,18 +70,49 @@ def copy_in(frame: VideoFrame, format: PlanarFormat, planes: Planes) -> None:
     """Copies the frame's samples into `planes`, through swscale when its layout differs from `format`.
 
     swscale runs in one thread: several take longer to start than to convert, and get some samples of small P010 wrong.
-    Opacity the frame hasn't got is full.
+    Opacity goes past it, as it would be dithered, and is full where the frame has none.
     """
-    opaque = format.alpha and not has_alpha(frame.format.name)
-    wanted = format.opaque if opaque else format
-    if is_rgb(frame.format):
-        frame = frame.reformat(format=wanted.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG", threads=1)
-    elif PlanarFormat.of(frame.format.name) != wanted:
-        frame = frame.reformat(format=wanted.pix_fmt, threads=1)
-    for source, target in zip(samples(frame, wanted), planes, strict=not opaque):
+    if format.alpha:
+        np.copyto(planes[-1], opacity(frame, format.depth))
+    wanted, own = format.opaque, PlanarFormat.of(frame.format.name)
+    if own is None or own.opaque != wanted:
+        frame, own = _reformatted(frame, wanted), wanted
+    for source, target in zip(samples(frame, own), planes[: 1 if wanted.chroma == "grey" else 3], strict=False):
         np.copyto(target, source[: target.shape[0], : target.shape[1]])
-    if opaque:
-        planes[-1].fill(format.white)
+
+
+def _reformatted(frame: VideoFrame, format: PlanarFormat) -> VideoFrame:
+    if is_rgb(frame.format):
+        return frame.reformat(format=format.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG", threads=1)
+    return frame.reformat(format=format.pix_fmt, threads=1)
+
+
+def opacity(frame: VideoFrame, depth: int) -> Plane:
+    """The frame's plane of opacity in `depth` bits: its own samples, all full where it has none."""
+    if not has_alpha(frame.format.name):
+        format = PlanarFormat(chroma="grey", depth=depth)
+        return np.full((frame.height, frame.width), format.white, format.dtype)
+    own = PlanarFormat.of(frame.format.name)
+    if own is not None:
+        return rescaled(samples(frame, own)[-1], own.depth, depth)
+    if frame.format.is_rgb:  # between layouts of RGB swscale only moves samples
+        bits = frame.format.components[-1].bits
+        planar = f"gbrap{bits}le" if bits > 8 else "gbrap"
+        own = PlanarFormat(chroma="444", depth=bits, alpha=True)
+        return rescaled(samples(frame.reformat(format=planar, threads=1), own)[-1], bits, depth)
+    own = planar_format(frame.format, alpha=True)
+    return rescaled(samples(frame.reformat(format=own.pix_fmt, threads=1), own)[-1], own.depth, depth)
+
+
+def rescaled(plane: Plane, bits: int, depth: int) -> Plane:
+    """Samples of full range in another depth, rounded: 0 and the maximum stay what they are."""
+    if bits == depth:
+        return plane
+    kind = PlanarFormat(depth=depth).dtype
+    given, wanted = (1 << bits) - 1, (1 << depth) - 1
+    table = ((np.arange(given + 1, dtype=np.uint64) * wanted * 2 + given) // (2 * given)).astype(kind)
+    found: Plane = table[plane]
+    return found
 
 
 def copy_out(planes: Planes, frame: VideoFrame) -> None:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 from av.codec.context import Flags
-from av.video.frame import VideoFrame
 
-from vsr.colour import tag_frame, write_tags
-from vsr.convert import copy_out, with_chroma
+from vsr import fit
+from vsr.colour import write_tags
 from vsr.encoders import handed
 from vsr.errors import UsageError
-from vsr.frame import ChromaLocation, Frame, PlanarFormat
-from vsr.job import Encoder, Job, Source
+from vsr.frame import ChromaLocation, Frame
+from vsr.job import Job, Source
 from vsr.messages import frame_messages, speaking
 from vsr.report import Report
 from vsr.sei import Message
@@ -80,6 +79,11 @@ def _location(job: Job) -> dict[str, str]:
 def keeps_aspect(codec: str, muxer: str) -> bool:
     """Whether the sample aspect ratio survives: MP4 and MOV state it; elsewhere H.264's and HEVC's own headers do."""
     return muxer in ("mp4", "mov") or codec.startswith(("libx26", "h264", "hevc"))
+
+
+def keeps_range(codec: str, muxer: str) -> bool:
+    """Whether the file can say that samples are of full range: ProRes doesn't, and of containers MOV neither."""
+    return codec != "prores_ks" or muxer != "mov"
 
 
 def stored_location(source: Source, pix_fmt: str) -> ChromaLocation:
@@ -155,7 +159,7 @@ def encode_chunk(job: Job, frames: Iterable[Frame], report: Report, *, global_he
     said: dict[int, list[Message]] = {}
     for frame in frames:
         with report.stage("encode"):
-            picture = _picture(frame, job)
+            picture = fit.picture(frame, job)
             picture.pts, picture.time_base = frame.pts - origin, frame.time_base
             durations[picture.pts] = frame.duration
             said[picture.pts] = frame_messages(encoder.side_data, frame.side_data)
@@ -172,32 +176,6 @@ def _lasting(coded: Iterable[Packet[Any]], durations: dict[int, int]) -> Iterato
     for packet in coded:
         packet.duration = durations.pop(packet.pts or 0)
         yield packet
-
-
-def _picture(frame: Frame, job: Job) -> VideoFrame:
-    """The frame as the encoder takes it: size and samples of the job, tags on."""
-    encoder = job.encoder
-    assert encoder is not None
-    resized = (frame.width, frame.height) != job.upscaled or not _padded((frame.width, frame.height), encoder)
-    size = (frame.width, frame.height) if resized else (encoder.width, encoder.height)
-    format, planes = frame.format, frame.planes
-    stored = PlanarFormat.of(encoder.pix_fmt)
-    if stored and format.chroma == "grey" != stored.chroma:
-        format, planes = with_chroma(format, planes, stored.chroma)
-    picture = VideoFrame(*size, format.pix_fmt)
-    copy_out(planes, picture)
-    tag_frame(picture, frame.facts.colour)
-    samples = handed(encoder.codec, encoder.pix_fmt)
-    if resized or picture.format.name != samples:
-        size = (encoder.width, encoder.height)
-        picture = picture.reformat(*size, samples, interpolation="LANCZOS", threads=1)  # quicker than several
-        tag_frame(picture, frame.facts.colour)
-    return picture
-
-
-def _padded(size: tuple[int, int], encoder: Encoder) -> bool:
-    """Whether the coded size is the frame's, at most one sample larger to be even."""
-    return encoder.width - size[0] in (0, 1) and encoder.height - size[1] in (0, 1)
 
 
 def output_aspect(aspect: Fraction, upscaled: tuple[int, int], size: tuple[int, int]) -> Fraction:

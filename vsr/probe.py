@@ -17,11 +17,19 @@ from av.video.format import VideoFormat
 from vsr import __version__, sidedata, tracks, y4m
 from vsr.chunks import Chunk, Key, cut
 from vsr.colour import read_facts
-from vsr.convert import has_alpha, is_rgb, planar_format
+from vsr.convert import has_alpha, is_rgb, opacity, planar_format
 from vsr.decode import keeps_alpha_apart, pictures
 from vsr.deinterlace import fields
 from vsr.demux import open_input, packets, video_stream
-from vsr.encode import encoder_threads, keeps_aspect, keeps_location, output_aspect, repeatable, stored_location
+from vsr.encode import (
+    encoder_threads,
+    keeps_aspect,
+    keeps_location,
+    keeps_range,
+    output_aspect,
+    repeatable,
+    stored_location,
+)
 from vsr.encoders import choose_encoder, even, facts_of, finer
 from vsr.errors import InputError, OutputError, UsageError
 from vsr.frame import PlanarFormat
@@ -37,8 +45,11 @@ from vsr.tracks import CONTAINERS, Track, container_for
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+FULL_RANGE = 2  # AVCOL_RANGE
+OPAQUE = 255
 FALLBACK_RATE = Fraction(25)
 REORDERED = 16  # frames in the first chunk at least: more than any encoder reorders, so that its depth shows
 RATES = (Fraction(1, 10), Fraction(1000))  # what a header may claim and be believed
@@ -176,7 +187,7 @@ def _source(
     )
     bytes_, modified = identity(settings.input)
     trimmed = bool(settings.start) or end is not None
-    alpha = has_alpha(first.format.name) or keeps_alpha_apart(stream)
+    alpha = _has_alpha(stream, first)
     return Source(
         path=settings.input,
         bytes=bytes_,
@@ -203,6 +214,13 @@ def _source(
         fields=scanned_as,
         deinterlace=settings.deinterlace,
     )
+
+
+def _has_alpha(stream: VideoStream, first: VideoFrame) -> bool:
+    """Whether there is opacity to keep. GIF always has the channel; only its first picture tells whether it is used."""
+    if not has_alpha(first.format.name):
+        return keeps_alpha_apart(stream)
+    return stream.codec_context.name not in ("gif", "apng") or bool((opacity(first, 8) < OPAQUE).any())
 
 
 def _last_end(scanned: Scan, end: int | None) -> int | None:
@@ -368,6 +386,8 @@ def _encoder(settings: RunSettings, source: Source, scale: int, notes: list[str]
     codec, pix_fmt, options = choose_encoder(
         source.format, container_for(settings.output), settings.encode, settings.output
     )
+    if source.facts.colour.range == FULL_RANGE and not keeps_range(codec, container_for(settings.output).muxer):
+        raise OutputError(f"{settings.output}: {codec} in .mov can't say that samples are of full range; .mkv can")
     wanted = wanted_size(settings, source.width, source.height)
     muxer, aspect = container_for(settings.output).muxer, source.facts.aspect
     square = not keeps_aspect(codec, muxer)

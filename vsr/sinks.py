@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import BinaryIO
 
-from vsr import y4m
+from vsr import fit, y4m
 from vsr.errors import OutputError
 from vsr.frame import Frame
 from vsr.job import Job
@@ -46,11 +47,17 @@ def raw(job: Job, frames: Iterable[Frame], stream: BinaryIO, report: Report) -> 
             if last is not None and abs(frame.pts - last - nominal) > 1:
                 report.note("y4m has one frame rate; this video's varies, so its timing is lost in the pipe")
             last = frame.pts
-            writer.write(frame)
+            writer.write(_of_one_size(frame, job))
             frame.release()
         stream.flush()
     except BrokenPipeError as error:
         raise OutputError("the program reading the pipe has ended") from error
+
+
+def _of_one_size(frame: Frame, job: Job) -> Frame:
+    width, height = job.upscaled
+    facts = replace(frame.facts, aspect=job.source.facts.aspect)
+    return replace(frame, width=width, height=height, planes=fit.planes(frame, job), facts=facts)
 
 
 def _count(frame: Frame, report: Report) -> None:

@@ -50,7 +50,7 @@ class Container:
 
 
 _H26X, _NVENC = ("libx264", "libx265"), ("h264_nvenc", "hevc_nvenc")
-_IN_MP4 = ("libsvtav1", "libvpx-vp9", "ffv1", *_NVENC, "av1_nvenc")
+_IN_MP4 = ("libsvtav1", "libvpx-vp9", *_NVENC, "av1_nvenc")
 _FASTSTART = {"movflags": "+faststart"}
 CONTAINERS = {
     ".mp4": Container(muxer="mp4", encoders=_H26X, further=_IN_MP4, exact=True, options=_FASTSTART),
