@@ -4,7 +4,7 @@ It stands beside the output as `.NAME.vsr` and holds
 
     lock             held by the process at work
     job.json         the job, and its hash
-    00000.packets    payloads of chunk 0's packets, one after the other
+    00000.packets    payloads of chunk 0's packets, one after the other, each with the alpha that goes beside it
     00000.json       their table: written last, by temporary name and rename, so a chunk that has one is finished
     part             the output while it is written
 
@@ -28,6 +28,7 @@ from typing import Any, BinaryIO
 
 from av.packet import Packet
 
+from vsr.beside import beside, put_beside
 from vsr.chunks import Chunk
 from vsr.encode import DecodeTimes
 from vsr.errors import InputError, Interrupted, OutputError, VerificationError
@@ -50,6 +51,7 @@ class Row:
     key: bool
     size: int
     shown: str = ""  # signature of the frame, in hexadecimal, where it has one
+    beside: int = 0  # bytes that follow the payload and go beside it: VP9's alpha
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,17 +95,19 @@ class WorkFolder:
         rows, digest = [], hashlib.sha256()
         with (self.path / f"{chunk.index:05d}.packets").open("wb") as file:
             for packet in packets:
-                file.write(packet)
-                digest.update(packet)
+                alpha = beside(packet)
+                for part in (bytes(packet), alpha):
+                    file.write(part)
+                    digest.update(part)
                 assert packet.pts is not None
                 dts = packet.pts if packet.dts is None else packet.dts
                 shown = packet.opaque.hex() if isinstance(packet.opaque, bytes) else ""
-                rows.append((packet.pts, dts, packet.duration or 0, packet.is_keyframe, packet.size, shown))
+                rows.append((packet.pts, dts, packet.duration or 0, packet.is_keyframe, packet.size, shown, len(alpha)))
             _sync(file)
         table = self.path / f"{chunk.index:05d}.cut"
         content = {"sha256": digest.hexdigest(), "damage": report.damage, "packets": rows}
         _write_whole(table, json.dumps(content))
-        return Encoded(index=chunk.index, frames=len(rows), bytes=sum(row[4] for row in rows), table=table)
+        return Encoded(index=chunk.index, frames=len(rows), bytes=sum(row[4] + row[6] for row in rows), table=table)
 
     def finish(self, stored: Encoded) -> None:
         """Marks a stored chunk as complete; from now on it outlives the process."""
@@ -125,6 +129,7 @@ class WorkFolder:
             with chunk.table.with_suffix(".packets").open("rb") as file:
                 for row in rows:
                     packet: Packet[Any] = Packet(file.read(row.size))
+                    put_beside(packet, file.read(row.beside))
                     packet.pts, packet.dts = row.pts, times.next(row.pts, row.dts)
                     packet.duration, packet.is_keyframe = row.duration, row.key
                     packet.time_base, packet.opaque = self._job.source.time_base, bytes.fromhex(row.shown) or None
@@ -251,7 +256,7 @@ def _checked(table: Path, index: int) -> Encoded | None:
     """The chunk of this table, if it is whole."""
     try:
         content = json.loads(table.read_text())
-        sizes = [row[4] for row in content["packets"]]
+        sizes = [row[4] + row[6] for row in content["packets"]]
         with table.with_suffix(".packets").open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != content["sha256"]:
                 return None
