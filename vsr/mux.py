@@ -191,16 +191,20 @@ def _last_held(video: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
     """The same packets; the one decoded last is decoded when it is shown and lasts until the track's last frame ends.
 
     A track of MP4 is as long as both its edit list and its decoding times say. The first ends with the latest pts +
-    duration; the second would end too early where the frame shown last isn't decoded last.
+    duration; the second would end too early where the frame shown last isn't decoded last. At a constant frame rate
+    both are as long already, and nothing is changed: readers take the average rate from the decoding times.
     """
     held: Packet[Any] | None = None
-    end = 0
+    lead, end = 0, 0
     for packet in video:
         if held is not None:
             yield held
+        else:
+            lead = (packet.pts or 0) - (packet.dts or 0)
         held, end = packet, max(end, (packet.pts or 0) + (packet.duration or 0))
     if held is not None and held.pts is not None:
-        held.dts, held.duration = held.pts, max(1, end - held.pts)
+        if (held.dts or 0) + (held.duration or 0) + lead != end:
+            held.dts, held.duration = held.pts, max(1, end - held.pts)
         yield held
 
 
