@@ -269,6 +269,23 @@ def test_captions_of_a_part(tmp_path: Path, upscale: Upscale) -> None:
     assert carried(tmp_path / "out.mkv", Type.A53_CC) == {n - 12: d for n, d in expected.items() if 12 <= n < 22}
 
 
+@pytest.mark.parametrize("begin", [b"CC\x01\xf8\x81", b"\x03\x81"])
+def test_captions_of_dvds_and_cable(tmp_path: Path, upscale: Upscale, begin: bytes) -> None:
+    """Only the decoder reads these forms; they are found all the same, carried and compared."""
+    pair = {5: b"\xff\x94\x2c\xfe\x80\x80", 2: bytes.fromhex("7e51ac0d7f")}[len(begin)]
+    made = telling(
+        tmp_path / "in.ts", clip("mpeg2video"), lambda number: [b"\xb5\x00\x31" + begin + pair] if number > 2 else []
+    )
+    expected = carried(made, Type.A53_CC)
+    assert len(expected) == 5
+    assert probe(RunSettings.of(input=str(made), output=str(tmp_path / "out.mkv"), codec="ffv1")).notes[0] == (
+        "dropped: the closed captions (CEA-608/708)"
+    )
+    report = upscale(made, tmp_path / "out.mp4")
+    assert carried(tmp_path / "out.mp4", Type.A53_CC) == expected
+    assert "closed captions (CEA-608/708), every frame's" in report.verified
+
+
 def test_captions_of_interlaced_pictures(tmp_path: Path, upscale: Upscale) -> None:
     made = telling(tmp_path / "in.mp4", clip(options={"x264-params": "interlaced=1:tff=1"}), words)
     upscale(made, tmp_path / "out.mp4", deinterlace=True)

@@ -22,6 +22,7 @@ from vsr.job import Job, Source
 from vsr.messages import frame_messages, speaking
 from vsr.report import Report
 from vsr.sei import Message
+from vsr.sidedata import dropped
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -163,6 +164,8 @@ def encode_chunk(job: Job, frames: Iterable[Frame], report: Report, *, global_he
             picture.pts, picture.time_base = frame.pts - origin, frame.time_base
             durations[picture.pts] = frame.duration
             said[picture.pts] = frame_messages(encoder.side_data, frame.side_data)
+            for line in dropped(frame.side_data, encoder.side_data):
+                report.note(line)
             report.media_seconds += float(frame.duration * frame.time_base)
             frame.release()
             coded = context.encode(picture)

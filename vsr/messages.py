@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from vsr.job import Encoder
 
+# How the captions of DVDs and of cable (SCTE 20) begin in MPEG-2; only the decoder reads these forms.
+OTHER_CAPTIONS = (b"CC\x01\xf8", b"\x03\x01", b"\x03\x81")
 CAPTION_SIZE, MOST_CAPTIONS = 3, 31  # bytes each, and how many one message holds: CTA-708 4.4
 
 
@@ -133,6 +135,8 @@ def _in_message(payload: bytes) -> tuple[str, bytes] | None:
     atsc = sei.USA + sei.ATSC
     if payload.startswith(atsc + b"GA94\x03") and len(payload) > 10 and payload[8] & 0x40 and payload[8] & 31:
         return CAPTIONS, payload[10 : 10 + (payload[8] & 31) * CAPTION_SIZE]
+    if payload.startswith(tuple(atsc + begin for begin in OTHER_CAPTIONS)):
+        return CAPTIONS, payload
     if payload.startswith(atsc + b"DTG1") and len(payload) > 8 and payload[7] & 0x40:
         return ACTIVE_FORMAT, bytes([payload[8] & 15])
     if payload.startswith(hdrplus.HEADER):
