@@ -269,6 +269,27 @@ def test_captions_of_a_part(tmp_path: Path, upscale: Upscale) -> None:
     assert carried(tmp_path / "out.mkv", Type.A53_CC) == {n - 12: d for n, d in expected.items() if 12 <= n < 22}
 
 
+class Lost(Exception):
+    """A crash."""
+
+
+def test_a_run_that_goes_on_carries_the_same(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    made = telling(tmp_path / "in.mp4", clip(pts=range(60), gop=10, options=HDR10["libx264"]), words)
+    settings = RunSettings.of(input=str(made), output=str(tmp_path / "out.mp4"), model=repeat[2], chunk=0.4)
+    job = probe(settings)
+    assert len(job.chunks) > 3
+
+    def crash(report: Report) -> None:
+        if report.frames_upscaled == 40:
+            raise Lost
+
+    with pytest.raises(Lost):
+        run(job, settings, crash)
+    assert run(job, settings).frames_resumed > 0
+    assert carried(tmp_path / "out.mp4", Type.A53_CC) == carried(made, Type.A53_CC)
+    assert len(carried(tmp_path / "out.mp4", Type.CONTENT_LIGHT_LEVEL)) >= len(job.chunks)
+
+
 @pytest.mark.parametrize("begin", [b"CC\x01\xf8\x81", b"\x03\x81"])
 def test_captions_of_dvds_and_cable(tmp_path: Path, upscale: Upscale, begin: bytes) -> None:
     """Only the decoder reads these forms; they are found all the same, carried and compared."""
