@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -363,6 +364,38 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, more: tuple[str, ...]) ->
     assert not (tmp_path / "out.mp4").exists()
     subprocess.run(program(tmp_path), check=True, capture_output=True)
     assert len(frames(tmp_path / "out.mp4")) == 700
+
+
+FULL = """
+mount -t tmpfs -o size=300k tmpfs {folder} || exit 99
+cp {clip} {folder}/in.mp4
+{command} --crf 4
+echo $?
+ls -A {folder}
+mount -o remount,size=30m {folder}
+{command} --crf 4 --quiet
+echo $?
+ls -A {folder}
+"""
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """On a file system of 300 kB: one line, what is done is kept, and with more room the run goes on."""
+    clip = Clip(size=(96, 64), pts=range(150), gop=25).write(tmp_path / "clip.mp4")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = " ".join(f"'{word}'" if " " in word else word for word in program(folder))
+    script = FULL.format(folder=folder, clip=clip, command=command)
+    ran = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script], capture_output=True, text=True
+    )
+    if ran.returncode == 1 and not ran.stdout or ran.returncode == 99:
+        pytest.skip("no file system may be mounted here")
+    assert ran.stdout.split() == ["4", ".out.mp4.vsr", "in.mp4", "0", "in.mp4", "out.mp4"]
+    assert "No space left on device" in ran.stderr
+    kept = r"chunks are kept in .*\.out\.mp4\.vsr .*; the same command goes on from there \(about [0-9.]+ MB more"
+    assert re.search(kept, ran.stderr)
+    assert "the disk may run full" in ran.stderr
 
 
 def test_what_the_folder_says(tmp_path: Path, go: Callable[..., Report]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import heapq
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from fractions import Fraction
@@ -131,11 +130,8 @@ def writing(output: str) -> Iterator[None]:
     except VsrError:
         raise
     except (av.error.FFmpegError, OSError) as error:
-        room = ""
-        if error.errno == errno.ENOSPC:
-            folder = Path(output).parent
-            room = f": free some space, {shutil.disk_usage(folder).free / 1e6:.1f} MB are left in {folder.resolve()}"
-        raise OutputError(f"{output}: can't be written ({error.strerror}){room}") from error
+        hint = f"; free some space in {Path(output).parent.resolve()}" if error.errno == errno.ENOSPC else ""
+        raise OutputError(f"{output}: can't be written ({error.strerror}){hint}") from error
 
 
 def _options(job: Job, source: InputContainer | None) -> dict[str, str]:

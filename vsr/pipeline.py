@@ -116,6 +116,9 @@ def _into_file(
                     _write_partial(job, work, encoded, settings, report)
                     raise Interrupted(f"stopped; {partial_name(job.output)} has what was done", signum=stop())
                 work.finish(encoded)
+                needed, free = work.room()
+                if needed > free:
+                    report.note(f"the disk may run full: about {needed / 1e6:.0f} MB are needed")
     _check_count(job, report)
     left_out = mux(job, work.packets(work.finished()), work.part, report)
     publish(job, work.part, report, settings, left_out)

@@ -69,8 +69,8 @@ def estimate(settings: RunSettings) -> dict[str, Any]:
     """The job, and from a few frames really upscaled and encoded: seconds and bytes of the whole run.
 
     Returns:
-        {"job": ..., "estimate": {"engine", "timed_frames", "fps", "seconds", "bytes"}}; seconds and bytes are None
-        when the length of the input is unknown, bytes also for a sink.
+        {"job": ..., "estimate": {"engine", "timed_frames", "fps", "seconds", "bytes", "disk"}}: bytes of the output,
+        and on disk at most while it is made; None when the length of the input is unknown or nothing is written.
     """
     job, report, size = probe(settings), Report(), 0
     stamps: list[float] = []
@@ -93,6 +93,7 @@ def estimate(settings: RunSettings) -> dict[str, Any]:
             "fps": fps and round(fps, 2),
             "seconds": round(count / fps, 1) if known else None,  # type: ignore[operator]
             "bytes": round(size / timed * count) if known and size else None,  # type: ignore[operator]
+            "disk": round(2 * size / timed * count) if known and size else None,  # type: ignore[operator]
         },
     }
 

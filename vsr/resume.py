@@ -140,10 +140,8 @@ class WorkFolder:
 
     def begin(self, resume: Resume, report: Report) -> None:
         """Finds what an interrupted run of the same job has left; clears the folder of everything else."""
-        found, why = self._left(resume)
-        for path in self.path.iterdir():
-            if path.name != "lock" and path not in found:
-                path.unlink()
+        why = self._find(resume)
+        self._clear(self._files())
         _write_whole(self.path / "job.json", json.dumps({"version": VERSION, **_identity(self._job)}))
         report.frames_resumed = sum(chunk.frames for chunk in self.encoded.values())
         report.frames_upscaled += report.frames_resumed
@@ -154,29 +152,33 @@ class WorkFolder:
         if why:
             report.note(why)
 
-    def _left(self, resume: Resume) -> tuple[set[Path], str]:
-        """(files to keep, what to say); fills `encoded`."""
+    def _find(self, resume: Resume) -> str:
+        """Fills `encoded`; what to say about it."""
         manifest = self.path / "job.json"
         if not manifest.exists() or not self._repeatable:
-            return set(), ""
+            return ""
         if resume == "never":
-            return set(), "what an interrupted run had left was deleted (--resume never)"
+            return "what an interrupted run had left was deleted (--resume never)"
         try:
             before = json.loads(manifest.read_text())
         except ValueError:
             before = {}
         if before.get("version") != VERSION or before.get("hash") != self._job.hash():
             differs = _differences(before.get("job", {}), json.loads(self._job.to_json()))
-            return set(), f"started over: the interrupted run found was another job (it differs in {differs})"
+            return f"started over: the interrupted run found was another job (it differs in {differs})"
         for chunk in self._job.chunks:
             finished = _checked(self.path / f"{chunk.index:05d}.json", chunk.index)
             if finished:
                 self.encoded[chunk.index] = finished
-        files = {path for done in self.encoded.values() for path in (done.table, done.table.with_suffix(".packets"))}
-        return (
-            files,
-            f"went on from an interrupted run: {len(self.encoded)} of {len(self._job.chunks)} chunks were done",
-        )
+        count = f"{len(self.encoded)} of {len(self._job.chunks)} chunks"
+        return f"went on from an interrupted run: {count} were done"
+
+    def room(self) -> tuple[int, int]:
+        """(bytes still needed, bytes free): the other chunks at the size of those that are done, and the output."""
+        done = sum(chunk.frames for chunk in self.encoded.values())
+        size = sum(chunk.bytes for chunk in self.encoded.values())
+        whole = size * (self._job.source.frames or done) // max(1, done)
+        return 2 * whole - size, shutil.disk_usage(self.path).free
 
     def told(self) -> str:
         """What is kept, for a run that ends early."""
@@ -189,10 +191,17 @@ class WorkFolder:
     def leave(self) -> None:
         """Ends early: finished chunks stay, a folder without any goes."""
         if self.encoded and self._repeatable:
-            for path in (self.part, *self.path.glob("*.cut")):
-                path.unlink(missing_ok=True)
+            self._clear({self.path / "job.json", *self._files()})
         else:
             self.remove()
+
+    def _files(self) -> set[Path]:
+        return {path for done in self.encoded.values() for path in (done.table, done.table.with_suffix(".packets"))}
+
+    def _clear(self, kept: set[Path]) -> None:
+        for path in self.path.iterdir():
+            if path.name != "lock" and path not in kept:
+                path.unlink()
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -225,7 +234,8 @@ def work_folder(job: Job, resume: Resume, report: Report) -> Iterator[WorkFolder
             raise Interrupted(f"{stop}; {work.told()}", signum=stop.exit_code - 128) from stop
         except OutputError as error:
             work.leave()
-            raise OutputError(f"{error}; {work.told()}") from error
+            needed = f" (about {work.room()[0] / 1e6:.1f} MB more are needed)" if work.encoded else ""
+            raise OutputError(f"{error}; {work.told()}{needed}") from error
         except BaseException:
             work.leave()
             raise
