@@ -367,7 +367,7 @@ def test_what_a_container_cannot_hold_is_said(tmp_path: Path, upscale: Upscale) 
     clip = Clip(subtitles=["eng"], attachments=["one.ttf"], sounds=[Sound()])
     report = upscale(clip.write(tmp_path / "in.mkv"), tmp_path / "out.mp4")
     assert [note for note in report.notes if note.startswith("dropped")] == [
-        "dropped: attachment track 3, unknown codec has no place in mp4",
+        "dropped: attachment track 3, one.ttf has no place in mp4",
     ]
     assert [track.kind for track in tracks(tmp_path / "out.mp4")] == ["video", "audio", "subtitle"]
 

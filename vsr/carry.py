@@ -7,16 +7,16 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vsr import subtitles
-from vsr.demux import packets
+from vsr.demux import is_cover, open_input, packets
 from vsr.report import Report
 from vsr.sound import Transcoder
-from vsr.tags import stored_language
-from vsr.tracks import Container, Track, container_for
+from vsr.tags import track_tags
+from vsr.tracks import MIME, RULES, Container, Track, container_for
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
-    from av.stream import AttachmentStream, Stream
+    from av.stream import Stream
 
     from vsr.job import Job, Source
 
@@ -33,20 +33,23 @@ def add_tracks(
 ) -> dict[int, Stream]:
     """Adds the kept tracks to the output: input index to output stream, attachments written at once."""
     streams: dict[int, Stream] = {}
-    for track in tracks:
+    for track in sorted(tracks, key=lambda track: is_attached(track)):
         if track.action == "drop":
             continue
         stream = source.streams[track.index]
-        if track.kind == "attachment":
-            _attach(stream, target)  # type: ignore[arg-type]
+        if track.kind == "attachment" or track.kind == "cover" and RULES[container.muxer].attachments:
+            _attach(stream, target)
             continue
         added = _added(stream, track, target)
-        added.metadata.update(stream.metadata)
-        if track.language:
-            added.metadata["language"] = stored_language(track.language, container.muxer)
+        added.metadata.update(track_tags(stream, container.muxer))
         added.disposition = stream.disposition
         streams[track.index] = added
     return streams
+
+
+def is_attached(track: Track) -> bool:
+    """Whether it belongs to the file as a whole; such tracks come after those that have a time."""
+    return track.kind in ("attachment", "cover")
 
 
 def _added(stream: Stream, track: Track, target: OutputContainer) -> Stream:
@@ -59,9 +62,20 @@ def _added(stream: Stream, track: Track, target: OutputContainer) -> Stream:
     return target.add_stream(sound.encoder, sound.rate, layout=sound.layout, bit_rate=sound.bit_rate)
 
 
-def _attach(stream: AttachmentStream, target: OutputContainer) -> None:
-    name = stream.metadata.get("filename", f"attachment-{stream.index}")
-    target.add_attachment(name, stream.mimetype or "application/octet-stream", stream.data)
+def _attach(stream: Stream, target: OutputContainer) -> None:
+    codec = stream.codec_context.name if stream.codec_context is not None else ""
+    mime = stream.metadata.get("mimetype") or MIME.get(codec, "application/octet-stream")
+    name = stream.metadata.get("filename") or f"{'cover' if codec in MIME else 'attachment'}-{stream.index}"
+    target.add_attachment(name, mime, attached(stream))
+
+
+def attached(stream: Stream) -> bytes:
+    """The content of an attachment or of cover art, whose only packet comes first in a file that is opened anew."""
+    if not is_cover(stream):
+        return stream.data  # type: ignore[attr-defined,no-any-return]
+    with open_input(stream.container.name.removeprefix("file:")) as container:
+        found = packets(container, [container.streams[stream.index]], Report())
+        return bytes(next(found, b""))
 
 
 def carried(
@@ -73,7 +87,11 @@ def carried(
     copying = Copying(job, streams)
     converters = _converters(job, source, streams, report, global_header=global_header)
     for packet in packets(source, [source.streams[index] for index in streams], report):
-        if packet.stream.index in converters:
+        if is_cover(packet.stream):
+            packet.pts = packet.dts = 0
+            packet.stream = streams[packet.stream.index]
+            yield packet
+        elif packet.stream.index in converters:
             yield from converters[packet.stream.index].push(packet)
         elif copying.takes(packet):
             yield packet

@@ -10,7 +10,7 @@ import av
 import av.error
 
 from vsr.boxes import is_encrypted, lacks_index
-from vsr.errors import InputError
+from vsr.errors import InputError, UsageError
 from vsr.limits import DECODERS, LIMITS, STREAMS, bind, check_size, opening
 from vsr.report import Report
 from vsr.sequences import files, pattern, row
@@ -96,18 +96,42 @@ def _numbered(path: str, limits: Limits) -> InputContainer:
     return av.open(f"file:{path}", "r", format="image2", options=opening(limits) | more)
 
 
-def video_stream(container: InputContainer, name: str, limits: Limits = LIMITS) -> VideoStream:
-    """The first real video track: pictures attached as cover art don't count.
+def video_stream(
+    container: InputContainer, name: str, limits: Limits = LIMITS, number: int | None = None
+) -> VideoStream:
+    """The video track to upscale: the `number`-th, else of those marked as default the largest.
+
+    Pictures attached as cover art don't count.
 
     Raises:
         InputError: there is none, its codec isn't decoded, it is encrypted or over a limit.
+        UsageError: there is no such number.
     """
-    for stream in container.streams.video:
-        if not stream.disposition & type(stream.disposition).attached_pic:
-            _check_track(container, stream, name, limits)
-            return stream
-    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-    raise InputError(f"{name}: no video track (found {kinds})")
+    tracks = [stream for stream in container.streams.video if not is_cover(stream)]
+    if not tracks:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise InputError(f"{name}: no video track (found {kinds})")
+    if number is not None and number >= len(tracks):
+        known = ", ".join(f"{n}: {_described(stream)}" for n, stream in enumerate(tracks))
+        raise UsageError(f"--stream {number}: {name} has {known}")
+    chosen = max(tracks, key=_rank) if number is None else tracks[number]
+    _check_track(container, chosen, name, limits)
+    return chosen
+
+
+def is_cover(stream: Stream) -> bool:
+    """Whether it is a picture that belongs to the file as a whole."""
+    return stream.type == "video" and bool(stream.disposition & type(stream.disposition).attached_pic)
+
+
+def _rank(stream: VideoStream) -> tuple[bool, bool, int]:
+    context, marked = stream.codec_context, bool(stream.disposition & type(stream.disposition).default)
+    return (False, marked, 0) if context is None else (context.name in DECODERS, marked, context.width * context.height)
+
+
+def _described(stream: VideoStream) -> str:
+    context = stream.codec_context
+    return "unknown codec" if context is None else f"{context.name} {context.width}x{context.height}"
 
 
 def _check_track(container: InputContainer, stream: VideoStream, name: str, limits: Limits) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 
-from vsr.carry import add_tracks, carried, kept_chapters
+from vsr.carry import add_tracks, carried, is_attached, kept_chapters
 from vsr.colour import moved
 from vsr.convert import has_alpha
 from vsr.demux import open_input
@@ -23,7 +23,7 @@ from vsr.encode import configure, open_encoder
 from vsr.errors import OutputError, VsrError
 from vsr.job import Job
 from vsr.report import LeftOut, Report
-from vsr.tags import stored_language
+from vsr.tags import kept_tags, track_tags
 from vsr.tracks import container_for
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-PRIVATE_KEYS = frozenset(
-    {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames", "alpha_mode"}
-)
 GLOBAL_HEADER = 0x40  # AVFMT_GLOBALHEADER
 MIN_TIMESCALE = 10000  # FFmpeg's mov muxer
 MAX_TIMESCALE = 2**31 - 1  # ISO/IEC 14496-12 8.2.2: timescale is 32 bits; FFmpeg keeps it signed
@@ -143,7 +140,8 @@ def _options(job: Job, source: InputContainer | None) -> dict[str, str]:
         sound: list[Any] = [source.streams[t.index] for t in kept if t.kind == "audio"] if source else []
         scales = [job.source.time_base.denominator, *(stream.sample_rate for stream in sound)]
         scales += [track.sound.rate for track in job.tracks if track.sound]
-        scales += [track.time_base.denominator for track in job.tracks if track.time_base and not track.sound]
+        timed = [track for track in job.tracks if track.time_base and not track.sound and not is_attached(track)]
+        scales += [track.time_base.denominator for track in timed if track.action != "drop"]
         # the muxer doubles a small time scale until it is large enough
         scale = lcm(*(s * 2 ** max(0, ceil(log2(MIN_TIMESCALE / s))) for s in scales))
         options["movie_timescale"] = str(scale if scale <= MAX_TIMESCALE else scales[0])
@@ -167,11 +165,9 @@ def _video_track(job: Job, target: OutputContainer) -> VideoStream:
 def _describe(job: Job, source: InputContainer, target: OutputContainer) -> None:
     """Container metadata, the picture track's metadata and disposition, chapters."""
     stream, track = source.streams[job.source.stream], target.streams[0]
-    target.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in PRIVATE_KEYS})
-    track.metadata.update({k: v for k, v in stream.metadata.items() if k.lower() not in PRIVATE_KEYS})
+    target.metadata.update(kept_tags(source.metadata))
+    track.metadata.update(track_tags(stream, container_for(job.output).muxer))
     track.disposition = stream.disposition
-    if stream.language:
-        track.metadata["language"] = stored_language(stream.language, container_for(job.output).muxer)
     chapters = kept_chapters(source, job.source)
     if chapters:
         target.set_chapters(chapters)

@@ -106,9 +106,9 @@ def probe(settings: RunSettings) -> Job:
         source = _piped(y4m.read_header(sys.stdin.buffer), settings)
         return _job(settings, source, (), (Chunk(index=0, start=source.start, end=source.end),))
     with open_input(settings.input, settings.limits) as container:
-        scanned = scan(container, video_stream(container, settings.input, settings.limits))
+        scanned = scan(container, video_stream(container, settings.input, settings.limits, settings.stream))
     with open_input(settings.input, settings.limits) as container:
-        stream = video_stream(container, settings.input, settings.limits)
+        stream = video_stream(container, settings.input, settings.limits, settings.stream)
         fate: tuple[Track, ...] = ()
         if settings.sink is None and settings.output != "-":
             fate = tracks.plan(container, stream.index, container_for(settings.output), settings.audio)
@@ -273,10 +273,11 @@ def _origin(
     The earliest start of all kept tracks (sound that starts below zero is encoder priming and stays there), or where
     the user cut them, rounded down to an instant that every track's time base can hold.
     """
-    kept = [container.streams[track.index] for track in fate if track.action != "drop"]
-    bases = [base, *(track.time_base for track in fate if track.action == "copy" and track.time_base)]
+    kept = [track for track in fate if track.action != "drop" and track.kind not in ("cover", "attachment")]
+    streams = [container.streams[track.index] for track in kept]
+    bases = [base, *(track.time_base for track in kept if track.action == "copy" and track.time_base)]
     starts = [first * base]
-    timed = [s.start_time * s.time_base for s in kept if s.start_time is not None and s.time_base]
+    timed = [s.start_time * s.time_base for s in streams if s.start_time is not None and s.time_base]
     if cut is None:
         starts += [max(Fraction(0), start) for start in timed]
     elif timed:
@@ -292,6 +293,8 @@ def _job(settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks:
     choice = resolve(engine, source.format.depth)
     sink = settings.sink or ("y4m" if settings.output == "-" else "")
     notes = [] if sink else tracks.notes(fate, container_for(settings.output))
+    if any(track.kind == "video" for track in fate):
+        notes.insert(0, f"video track {source.stream} is upscaled (--stream chooses another)")
     encoder = None if sink else _encoder(settings, source, scale, notes)
     if sink in ("", "y4m"):
         notes += sidedata.dropped(source.side_data, encoder.side_data if encoder else ())

@@ -84,6 +84,7 @@ class RunSettings:
     height: int | None = None  # the same by height; width keeps the picture's shape
     sink: Sink | None = None  # instead of a file
     audio: Audio = "copy"  # copy, and transcode only where copying can't be; transcode always; none drops it
+    stream: int | None = None  # which video track, from 0, cover art not counted; None: the default one, the largest
     start: float = 0.0  # seconds from the first frame
     duration: float | None = None  # seconds; None: to the end
     rate: Fraction | None = None  # frames per second of numbered pictures (default 25) and of inputs without times
@@ -117,6 +118,8 @@ class RunSettings:
             raise UsageError("output width and height must be at least 1")
         if self.rate is not None and self.rate <= 0:
             raise UsageError("--rate must be above 0 frames a second")
+        if self.stream is not None and self.stream < 0:
+            raise UsageError("--stream counts video tracks from 0")
         if self.start < 0 or self.duration is not None and self.duration <= 0:
             raise UsageError("--start must not be negative and --duration must be above 0 seconds")
         if self.chunk <= 0:

@@ -2,6 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from av.stream import Disposition
+
+if TYPE_CHECKING:
+    from av.stream import Stream
+
+# Said of the input's own bytes, or written by the muxer itself; case aside.
+PRIVATE = (
+    "encoder major_brand minor_version compatible_brands duration bps number_of_frames number_of_bytes alpha_mode "
+    "enc_key_id filename mimetype"
+)
+STATISTICS = ("_statistics_", "bps-", "duration-", "number_of_frames-", "number_of_bytes-")
+
+# What a track is for, as far as reading the file back tells it again.
+_MP4 = "default dub comment forced hearing_impaired visual_impaired captions descriptions"
+DISPOSITIONS: Mapping[str, str] = {
+    "mp4": _MP4,
+    "mov": "default",
+    "matroska": "default dub original comment forced hearing_impaired visual_impaired",
+    "webm": "default forced",
+    "mpegts": "",
+}
+
+# Tags of the whole file; MP4's are iTunes', MOV's are user data. Matroska takes any name.
+_ITUNES = (
+    "title artist album_artist composer album date comment genre copyright grouping lyrics description synopsis show "
+    "episode_id network keywords episode_sort season_number media_type hd_video gapless_playback compilation track "
+    "disc sort_name sort_artist sort_album_artist sort_album sort_composer sort_show location creation_time category "
+    "podcast rating timecode"
+)
+_USER_DATA = "title artist author album date comment genre copyright make model location creation_time timecode"
+FILE_TAGS: Mapping[str, str | None] = {
+    "mp4": _ITUNES,
+    "mov": _USER_DATA,
+    "matroska": None,
+    "webm": None,
+    "mpegts": "",
+}
+
 # ISO 639-2 codes that FFmpeg finds among QuickTime's own, and those it only finds under another name.
 _QUICKTIME = (
     "eng fra ger ita dut sve spa dan por nor heb jpn ara fin gre ice mlt tur chi urd hin tha kor lit pol hun est lav "
@@ -22,3 +63,61 @@ def stored_language(language: str, muxer: str) -> str:
         return language
     name = _QUICKTIME_NAMES.get(language, language)
     return name if name in _QUICKTIME.split() else ""
+
+
+def kept_tags(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The tags that are as true of the output as of the input."""
+    return {
+        key: value
+        for key, value in metadata.items()
+        if value and key.lower() not in PRIVATE.split() and not key.lower().startswith(STATISTICS)
+    }
+
+
+def tag(metadata: Mapping[str, str], *names: str) -> str:
+    """The value of the first of these tags, whatever the case of its name; "" where there is none."""
+    known = {key.lower(): value for key, value in metadata.items()}
+    return next((known[name] for name in names if known.get(name)), "")
+
+
+def title(stream: Stream) -> str:
+    """A track's title; MP4 calls it name."""
+    return tag(stream.metadata, "title", "name")
+
+
+def language(stream: Stream) -> str:
+    """A track's language, "" where nobody knows."""
+    found = tag(stream.metadata, "language")
+    return "" if found == "und" else found
+
+
+def track_tags(stream: Stream, muxer: str) -> dict[str, str]:
+    """What a track of the output says of itself."""
+    kept = {key: value for key, value in kept_tags(stream.metadata).items() if key.lower() not in ("name", "language")}
+    kept |= {"title": title(stream)} if title(stream) else {}
+    code = stored_language(language(stream), muxer)
+    return kept | ({"language": code} if code else {})
+
+
+def held(stream: Stream, muxer: str) -> Disposition:
+    """What a track is for, as far as the output can say it."""
+    known = Disposition(0)
+    for name in DISPOSITIONS[muxer].split():
+        known |= Disposition[name]
+    return stream.disposition & known
+
+
+def lost_tags(stream: Stream, muxer: str) -> list[str]:
+    """What the output can't say of a track."""
+    missing = stream.disposition & ~held(stream, muxer) & ~(Disposition.default | Disposition.attached_pic)
+    lost = [kind.name or "" for kind in Disposition if kind & missing]
+    if language(stream) and not stored_language(language(stream), muxer):
+        lost.insert(0, f"language {language(stream)}")
+    return [*lost, "title"] if title(stream) and muxer == "mpegts" else lost
+
+
+def lost_file_tags(metadata: Mapping[str, str], muxer: str) -> list[str]:
+    """Tags of the whole file that the output can't hold."""
+    known = FILE_TAGS[muxer]
+    names = (key for key in kept_tags(metadata) if not key.endswith("-eng"))  # FFmpeg gives some twice
+    return [] if known is None else [key for key in names if key.lower() not in known.split()]

@@ -13,11 +13,12 @@ import av
 import av.error
 
 from vsr import sound
+from vsr.demux import is_cover
 from vsr.errors import UsageError
 from vsr.settings import Audio
 from vsr.sound import SoundCodec
 from vsr.subtitles import TEXT
-from vsr.tags import stored_language
+from vsr.tags import language, lost_tags
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -52,6 +53,15 @@ class Container:
 _H26X, _NVENC = ("libx264", "libx265"), ("h264_nvenc", "hevc_nvenc")
 _IN_MP4 = ("libsvtav1", "libvpx-vp9", *_NVENC, "av1_nvenc")
 _FASTSTART = {"movflags": "+faststart"}
+# Cover art's codec and what an attachment of it is called.
+MIME = {
+    "mjpeg": "image/jpeg",
+    "png": "image/png",
+    "bmp": "image/bmp",
+    "gif": "image/gif",
+    "tiff": "image/tiff",
+    "webp": "image/webp",
+}
 CONTAINERS = {
     ".mp4": Container(muxer="mp4", encoders=_H26X, further=_IN_MP4, exact=True, options=_FASTSTART),
     ".m4v": Container(muxer="mp4", encoders=_H26X, further=_IN_MP4, exact=True, options=_FASTSTART),
@@ -78,28 +88,35 @@ CONTAINERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What becomes of the other tracks in a kind of output file.
+    """What becomes of the other tracks in a kind of output file. Whatever no rule keeps is dropped, and said.
 
     Args:
-        copied: codecs it takes as they are; None: those its muxer says it takes.
+        copied: codecs of pictures, sound and subtitles it takes as they are; None: those its muxer says it takes.
         sound: encoder of sound that isn't among them.
         text: encoder of text subtitles that aren't; "": they are dropped.
-        attachments: keeps files, such as fonts.
+        data: codecs of data tracks it takes.
+        covers: codecs of cover art it takes.
+        attachments: keeps files, such as fonts; cover art is one of them.
     """
 
     copied: frozenset[str] | None = None
     sound: str
     text: str = ""
+    data: frozenset[str] = frozenset()
+    covers: frozenset[str] = frozenset()
     attachments: bool = False
 
 
+_TS_PICTURE = {"h264", "hevc", "mpeg1video", "mpeg2video"}
 _TS_SOUND = {"aac", "mp3", "mp3float", "mp2", "mp2float", "ac3", "eac3", "dts", "dca", "opus"}
 RULES = {
-    "mp4": Rules(sound="aac", text="mov_text"),
+    "mp4": Rules(sound="aac", text="mov_text", covers=frozenset({"mjpeg", "png", "bmp"})),
     "mov": Rules(sound="aac", text="mov_text"),
-    "matroska": Rules(sound="libopus", text="subrip", attachments=True),
+    "matroska": Rules(sound="libopus", text="subrip", covers=frozenset(MIME), attachments=True),
     "webm": Rules(sound="libopus", text="webvtt"),
-    "mpegts": Rules(sound="aac", copied=frozenset({*_TS_SOUND, "dvbsub"})),
+    "mpegts": Rules(
+        copied=frozenset({*_TS_PICTURE, *_TS_SOUND, "dvbsub"}), sound="aac", data=frozenset({"klv", "timed_id3"})
+    ),
 }
 
 
@@ -120,6 +137,7 @@ class Track:
         why: it isn't copied; said to the user.
         sound: the encoder of sound that is converted.
         text: the encoder of subtitles that are.
+        lost: what the output can't say of it.
     """
 
     index: int
@@ -131,17 +149,23 @@ class Track:
     time_base: Fraction = Fraction(0)
     sound: SoundCodec | None = None
     text: str = ""
+    lost: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        language = f" ({self.language})" if self.language not in ("", "und") else ""
-        return f"{self.kind} track {self.index}, {self.codec or 'unknown codec'}{language}"
+        spoken = f" ({self.language})" if self.language else ""
+        return f"{self.kind} track {self.index}, {self.codec or 'unknown codec'}{spoken}"
 
 
 def plan(source: InputContainer, video_index: int, container: Container, audio: Audio = "copy") -> tuple[Track, ...]:
     """A decision for every track but the upscaled one."""
     with av.open(os.devnull, "w", format=container.muxer) as target:
-        streams = [stream for stream in source.streams if stream.index != video_index]
-        return tuple(_decide(stream, container, target, audio) for stream in streams)
+        others = [stream for stream in source.streams if stream.index != video_index]
+        return tuple(_decide(stream, container, target, audio) for stream in others if not _is_made(stream, container))
+
+
+def _is_made(stream: Stream, container: Container) -> bool:
+    """Whether it is a track of timecode: the muxers of MP4 and MOV make their own from the tag of the same name."""
+    return container.exact and stream.type == "data" and "timecode" in stream.metadata
 
 
 def notes(tracks: Iterable[Track], container: Container) -> list[str]:
@@ -154,13 +178,13 @@ def notes(tracks: Iterable[Track], container: Container) -> list[str]:
         styles = ", without its styles" if track.codec in ("ass", "ssa") else ""
         if track.action == "convert":
             lines.append(f"converted: {track} {track.why}: to {track.sound or track.text + styles}")
-        if track.language not in ("", "und") and not stored_language(track.language, container.muxer):
-            lines.append(f"dropped: the language of {track}; .mov has no code for it")
+        if track.lost:
+            lines.append(f"dropped: of {track}: {', '.join(track.lost)} (has no place in {container.muxer})")
     return lines
 
 
 def _decide(stream: Stream, container: Container, target: OutputContainer, audio: Audio) -> Track:
-    codec = stream.codec_context.name if stream.codec_context is not None else ""
+    codec = (stream.codec_context.name if stream.codec_context is not None else stream.name) or ""
     why = _obstacle(stream, codec, container, target)
     encoder, text = None, ""
     if stream.type == "audio" and audio == "none":
@@ -172,14 +196,15 @@ def _decide(stream: Stream, container: Container, target: OutputContainer, audio
         text = RULES[container.muxer].text
     return Track(
         index=stream.index,
-        kind=stream.type,
+        kind="cover" if is_cover(stream) else stream.type,
         codec=codec,
         action="convert" if encoder or text else "drop" if why else "copy",
         why=why,
-        language=stream.language or "",
+        language=language(stream),
         time_base=stream.time_base or Fraction(0),
         sound=encoder,
         text=text,
+        lost=tuple(lost_tags(stream, container.muxer)),
     )
 
 
@@ -191,15 +216,16 @@ def _heard(stream: Stream) -> bool:
 
 def _obstacle(stream: Stream, codec: str, container: Container, target: OutputContainer) -> str:
     """Why the track can't be copied; empty when it can."""
+    rules = RULES[container.muxer]
     if stream.type == "attachment":
-        return "" if RULES[container.muxer].attachments else f"has no place in {container.muxer}"
-    if stream.type == "video":
-        return "is a further picture track; only one is upscaled"
-    if stream.type not in ("audio", "subtitle"):
-        return "is data without a known form"
-    copied = RULES[container.muxer].copied
-    taken = codec in (target.supported_codecs if copied is None else copied) and _header_taken(stream, container)
-    return "" if taken else f"can't be stored in {container.muxer}"
+        return "" if rules.attachments else f"has no place in {container.muxer}"
+    if is_cover(stream):
+        return "" if codec in rules.covers else f"has no place in {container.muxer}"
+    if stream.type == "data":
+        taken = codec in rules.data
+    else:
+        taken = codec in (target.supported_codecs if rules.copied is None else rules.copied)
+    return "" if taken and _header_taken(stream, container) else f"can't be stored in {container.muxer}"
 
 
 def _header_taken(stream: Stream, container: Container) -> bool:

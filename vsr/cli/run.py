@@ -90,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     size.add_argument("--size", type=_size, metavar="WxH", help="exact size instead of a factor")
     size.add_argument("--height", type=int, metavar="N", help="exact height, width in proportion")
     kept = p.add_argument_group("other tracks")
+    kept.add_argument("--stream", type=int, metavar="N", help="which video track is upscaled, from 0")
     kept.add_argument("--audio", choices=AUDIO, default="copy",
                       help="copy (default; Opus or AAC where that can't be), transcode always, or none")  # fmt: skip
     part = p.add_argument_group("part of the video")
@@ -192,6 +193,7 @@ def _settings(args: argparse.Namespace) -> RunSettings:
         height=args.height,
         sink=args.sink or ("null" if args.output is None else None),
         audio=args.audio,
+        stream=args.stream,
         start=args.start,
         duration=args.duration,
         rate=args.rate,

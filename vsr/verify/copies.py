@@ -1,23 +1,26 @@
-"""Tracks copied from the source: there, in order, packet by packet the same, in time."""
+"""The other tracks: there, in order, saying of themselves what they said; copies packet by packet."""
 
 from __future__ import annotations
 
+import zlib
+from collections import Counter
 from collections.abc import Set
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from vsr.carry import Range, kept_chapters
-from vsr.demux import open_input
+from vsr.carry import Range, attached, is_attached
+from vsr.demux import is_cover, open_input
 from vsr.job import Job
 from vsr.report import LeftOut
-from vsr.tags import stored_language
 from vsr.tracks import Track, container_for
 from vsr.verify.recording import Recording, record
 from vsr.verify.sound import check_sound, planned_sound, written_sound
 from vsr.verify.subtitles import check_subtitles, planned_cues, written_cues
+from vsr.verify.tags import check_tags
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.stream import Stream
 
 
 def check_copies(
@@ -30,45 +33,85 @@ def check_copies(
     left_out: Set[LeftOut],
     wrong: list[str],
 ) -> list[str]:
-    """Every kept track: there, in order, of the same language; copies packet by packet, conversions as heard."""
-    kept = [track for track in job.tracks if track.action != "drop"]
-    if not kept:
+    """Everything but the picture track's own packets; `wrong` gets what differs, the result is what was found right."""
+    if source == "-":
         return []
     with open_input(source, job.source.limits) as original:
-        menu = bool(container_for(job.output).exact and kept_chapters(original, job.source))  # MP4's are a text track
-        copies = [track.index for track in kept if track.action == "copy" and track.kind != "attachment"]
+        wrong += _check_covers(job, original, written)
+        kept = [track for track in job.tracks if track.action != "drop" and not is_attached(track)]
         place = Range(job.source, hidden=container_for(job.output).exact).place
-        whole = record(original, copies, place)
-    planned = {index: _planned(job, index, recording, left_out) for index, recording in whole.items()}
-    sounds = {track.index: planned_sound(track.index, job.source) for track in kept if track.sound}
-    texts = {track.index: planned_cues(track.index, job.source) for track in kept if track.text}
-    silent = {index for index, copy in planned.items() if not copy.times}
-    silent |= {index for index, planned in (*sounds.items(), *texts.items()) if not planned}
-    if len(written.streams) == 1 + len(kept) - len(silent) + menu:
-        kept = [track for track in kept if track.index not in silent]  # MP4 has no tracks without packets
-    elif len(written.streams) != 1 + len(kept) + menu:
-        wrong.append(f"{len(written.streams) - menu} tracks instead of {1 + len(kept)}")
-        return []
-    checked = []
-    for number, track in enumerate(kept, start=1):
-        language = stored_language(track.language, container_for(job.output).muxer)
-        if (written.streams[number].language or "und") != (language or "und"):
-            wrong.append(f"{track}: language is {written.streams[number].language}")
-        problem, right, tick = "", "kept", written.streams[number].time_base or Fraction(1)
-        if track.sound:
-            heard = written_sound(output, number, job.output_limits, track.sound)
-            problem = check_sound(track.sound, sounds[track.index], heard, tick, shift)
-            right = f"to {track.sound}, heard when it was"
-        elif track.text:
-            cues = written_cues(output, number, job.output_limits)
-            problem = check_subtitles(texts[track.index], cues, max(tick, track.time_base), shift)
-            right = f"to {track.text}, {len(cues)} cues in time"
-        elif track.kind != "attachment":
-            problem = _check_copy(track, planned[track.index], found[number], shift)
-            right = f"{len(found[number].times)} packets bit for bit, in time"
-        wrong += [f"{track}: {problem}"] if problem else []
-        checked.append(f"{track}: {right}")
+        copies = record(original, [track.index for track in kept if track.action == "copy"], place)
+        planned = {index: _planned(job, index, recording, left_out) for index, recording in copies.items()}
+        check = TrackCheck(job, output, planned, shift)
+        tracks = _matched(kept, written, check)
+        if tracks is None:
+            wrong.append(f"{len(_timed(job, written))} tracks instead of {1 + len(kept)}")
+            return []
+        muxer = container_for(job.output).muxer
+        wrong += check_tags("picture track", original.streams[job.source.stream], written.streams[0], muxer)
+        checked = []
+        for track, stream in tracks:
+            wrong += check_tags(str(track), original.streams[track.index], stream, muxer)
+            problem, right = check(track, stream, found.get(stream.index))
+            wrong += [f"{track}: {problem}"] if problem else []
+            checked.append(f"{track}: {right}")
     return checked
+
+
+def _timed(job: Job, written: InputContainer) -> list[Stream]:
+    """Tracks of the output that have packets in time: not those that MP4 makes of chapters and timecode."""
+    made = ("attachment", "data") if container_for(job.output).exact else ("attachment",)
+    return [stream for stream in written.streams if stream.type not in made and not is_cover(stream)]
+
+
+def _matched(kept: list[Track], written: InputContainer, check: TrackCheck) -> list[tuple[Track, Stream]] | None:
+    """The kept tracks and what became of each; MP4 has no tracks without packets."""
+    streams = _timed(check.job, written)[1:]
+    if len(streams) != len(kept):
+        kept = [track for track in kept if not check.is_empty(track)]
+    return list(zip(kept, streams, strict=True)) if len(streams) == len(kept) else None
+
+
+class TrackCheck:
+    """Compares single tracks with what was planned for them."""
+
+    def __init__(self, job: Job, output: str, planned: dict[int, Recording], shift: Fraction) -> None:
+        self.job, self._output, self._planned, self._shift = job, output, planned, shift
+        self._sounds = {track.index: planned_sound(track.index, job.source) for track in job.tracks if track.sound}
+        self._cues = {track.index: planned_cues(track.index, job.source) for track in job.tracks if track.text}
+
+    def is_empty(self, track: Track) -> bool:
+        """Whether nothing of the track was to be written."""
+        if track.sound or track.text:
+            return not (self._sounds if track.sound else self._cues)[track.index]
+        return not self._planned[track.index].times
+
+    def __call__(self, track: Track, stream: Stream, found: Recording | None) -> tuple[str, str]:
+        """(what is wrong, or ""; what is right)."""
+        tick, limits = stream.time_base or Fraction(1), self.job.output_limits
+        if track.sound:
+            heard = written_sound(self._output, stream.index, limits, track.sound)
+            problem = check_sound(track.sound, self._sounds[track.index], heard, tick, self._shift)
+            return problem, f"to {track.sound}, heard when it was"
+        if track.text:
+            cues = written_cues(self._output, stream.index, limits)
+            problem = check_subtitles(self._cues[track.index], cues, max(tick, track.time_base), self._shift)
+            return problem, f"to {track.text}, {len(cues)} cues in time"
+        copy = found or Recording(tick)
+        problem = _check_copy(track, self._planned[track.index], copy, self._shift)
+        return problem, f"{len(copy.times)} packets bit for bit, in time"
+
+
+def _check_covers(job: Job, original: InputContainer, written: InputContainer) -> list[str]:
+    """Cover art: every picture there, byte for byte."""
+    there = Counter(zlib.crc32(attached(stream)) for stream in written.streams if is_cover(stream))
+    wrong = []
+    for track in job.tracks:
+        if track.action == "copy" and track.kind == "cover":
+            content = zlib.crc32(attached(original.streams[track.index]))
+            wrong += [] if there[content] else [f"{track} is missing or changed"]
+            there[content] -= 1
+    return wrong
 
 
 def _planned(job: Job, index: int, whole: Recording, left_out: Set[LeftOut]) -> Recording:

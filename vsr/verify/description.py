@@ -1,4 +1,4 @@
-"""What a file says of itself and carries beside its tracks: titles, chapters, default tracks, attachments, length."""
+"""What a file says of itself and carries beside its tracks: titles, chapters, attachments, length."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vsr.carry import kept_chapters
 from vsr.demux import open_input
 from vsr.job import Job
-from vsr.tracks import Track, container_for
+from vsr.tracks import container_for
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -20,7 +20,7 @@ LISTED = 2  # things wrong with chapters that are named
 
 
 def check_description(job: Job, source: str, written: InputContainer, shift: Fraction, wrong: list[str]) -> list[str]:
-    """Compares titles, chapters, dispositions and attachments with the source's; says which there were."""
+    """Compares titles, chapters and attachments with the source's; says which there were."""
     muxer = container_for(job.output).muxer
     if source == "-" or muxer == "mpegts":  # has a place for none of these
         return []
@@ -28,12 +28,7 @@ def check_description(job: Job, source: str, written: InputContainer, shift: Fra
         chapters = kept_chapters(original, job.source)
         named = _check_titles(original, written, wrong)
         _check_chapters(chapters, written, shift, wrong)
-        kept = [track for track in job.tracks if track.action != "drop"]
-        extra = bool(chapters) and container_for(job.output).exact  # MP4 keeps chapters in a track of text too
-        if len(written.streams) == 1 + len(kept) + extra:
-            attached = _check_tracks(kept, original, written, muxer, wrong)
-        else:
-            attached = 0  # tracks that are missing are named elsewhere
+        attached = _check_attachments(job, original, written, wrong)
     counts = {"titles": named, "chapters": len(chapters), "attachments": attached}
     return [f"{count} {what}" for what, count in counts.items() if count]
 
@@ -68,33 +63,23 @@ def _check_chapters(planned: list[Any], written: InputContainer, shift: Fraction
     wrong += bad[:LISTED]
 
 
-def _check_tracks(
-    kept: list[Track], original: InputContainer, written: InputContainer, muxer: str, wrong: list[str]
-) -> int:
-    """Which tracks play by default or are forced; what is attached. Returns the number of attachments."""
-    attached = 0
-    flags = original.streams[0].disposition
-    default, forced = type(flags).default, type(flags).forced
-    states = muxer in ("matroska", "webm")
-    # MP4 has a track of each kind enabled: where the source has none, its muxer takes the first
-    chosen = {track.kind for track in kept if states or original.streams[track.index].disposition & default}
-    for number, track in enumerate(kept, start=1):
-        one, other = original.streams[track.index], written.streams[number]
-        was, is_ = one.disposition, other.disposition
-        if track.kind == "attachment":
-            attached += 1
-            if _attachment(one) != _attachment(other):
-                wrong.append(f"{track}: {_attachment(other)[0]!r} isn't {_attachment(one)[0]!r} with what it holds")
-        elif track.kind in chosen and was & default != is_ & default:
-            wrong.append(f"{track}: played by default is {bool(is_ & default)}")
-        elif states and was & forced != is_ & forced:
-            wrong.append(f"{track}: forced is {bool(is_ & forced)}")
-    return attached
+def _check_attachments(job: Job, original: InputContainer, written: InputContainer, wrong: list[str]) -> int:
+    """Names and contents of attached files. Returns their number."""
+    kept = [track for track in job.tracks if track.action == "copy" and track.kind == "attachment"]
+    found = [stream for stream in written.streams if stream.type == "attachment"]
+    if len(found) != len(kept):
+        wrong.append(f"{len(found)} attachments instead of {len(kept)}")
+        return 0
+    for track, other in zip(kept, found, strict=True):
+        one = original.streams[track.index]
+        if _attachment(one) != _attachment(other):
+            wrong.append(f"{track}: {_attachment(other)[0]!r} isn't {_attachment(one)[0]!r} with what it holds")
+    return len(kept)
 
 
 def _attachment(stream: Stream) -> tuple[str, bytes]:
     attachment: Any = stream
-    return stream.metadata.get("filename", f"attachment-{stream.index}"), attachment.data
+    return stream.metadata.get("filename") or f"attachment-{stream.index}", attachment.data
 
 
 def check_length(job: Job, written: InputContainer, last: Fraction | int, wrong: list[str]) -> None:
