@@ -33,7 +33,7 @@ JOB = Job(
             stereo=(3, 1),
         ),
         time_base=Fraction(1001, 30000), rate=Fraction(30000, 1001), untimed=False, nominal=1, frames=90,
-        start=-2, end=88, trimmed=True, origin=Fraction(-1001, 15000), last_end=89,
+        start=-2, end=88, trimmed=True, origin=Fraction(-1001, 15000), last_end=89, first_number=7,
         side_data=("A53_CC",),
     ),
     network=Network(name="m4c8", path="m.onnx", scale=2, precision="auto", backend="auto", sha256="ab" * 32),
@@ -48,7 +48,7 @@ JOB = Job(
         Track(index=2, kind="data", codec="", action="drop", why="is data"),
     ),
     chunks=(Chunk(index=0, start=-2, end=40), Chunk(index=1, start=40, end=None)),
-    notes=("a note",),
+    notes=("a note",), fit=(94, 66),
 )  # fmt: skip
 
 

@@ -6,16 +6,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 import vsr
-from clips import end_of_picture, frames, video
+from clips import Clip, Sound, end_of_picture, frames, video
+from vsr import y4m
 from vsr.cli.run import main
 from vsr.colour import turn
-from vsr.errors import InputError, UsageError
+from vsr.errors import InputError, OutputError, UsageError, VerificationError
 from vsr.job import identity
+from vsr.pictures import store, upright
 from vsr.probe import probe
 from vsr.sequences import files, pattern
 from vsr.settings import RunSettings
@@ -165,3 +168,105 @@ def test_photos_are_shown_as_their_exif_says(
         path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
     assert turn(probe(RunSettings(input=source, output="", sink="null")).source.facts.display_matrix) == turned
     assert upscale(source, tmp_path / "out.mp4").frames_written == 3
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
+def test_a_video_becomes_numbered_pictures(tmp_path: Path, upscale: Any, suffix: str) -> None:
+    source = Clip(pix_fmt="yuv444p", options={"crf": "1"}).write(tmp_path / "in.mp4")
+    report = upscale(source, tmp_path / f"p%03d{suffix}")
+    assert (report.exit_code, report.frames_written) == (0, 12)
+    assert report.verified == ["12 pictures read back"]
+    assert "numbered pictures keep no times (--rate 25 reads them back)" in report.notes
+    made = sorted(tmp_path.glob(f"*{suffix}"))
+    assert [path.name for path in made] == [f"p{number:03d}{suffix}" for number in range(1, 13)]
+    with av.open(str(source)) as clip:
+        for frame, path in zip(clip.decode(video=0), made, strict=True):
+            got, wanted = cv2.imread(str(path)), frame.to_ndarray(format="bgr24").repeat(2, 0).repeat(2, 1)
+            assert got is not None
+            assert abs(got.astype(int) - wanted).mean() < 6
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_deep_video_gives_deep_pictures(tmp_path: Path, upscale: Any) -> None:
+    source = Clip(codec="libx265", pix_fmt="yuv444p10le", size=(64, 64)).write(tmp_path / "in.mkv")
+    upscale(source, tmp_path / "p%d.png")
+    report = upscale(source, tmp_path / "p%d.jpg")
+    got = cv2.imread(str(tmp_path / "p1.png"), cv2.IMREAD_UNCHANGED)
+    assert got is not None
+    assert (got.dtype, len(np.unique(got)) > 256) == (np.uint16, True)
+    assert "stored in 8 bits (.jpg has no more)" in report.notes
+
+
+def test_pictures_keep_their_numbers(tmp_path: Path, upscale: Any) -> None:
+    source = numbered(tmp_path / "in", range(1001, 1011))
+    upscale(source, tmp_path / "f%d.png", start=0.08, duration=0.12)
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["f1003.png", "f1004.png", "f1005.png"]
+    for number in (1003, 1005):
+        got = cv2.imread(str(tmp_path / f"f{number}.png"))
+        assert got is not None
+        wanted = picture(number - 1001).repeat(2, 0).repeat(2, 1).astype(int)
+        assert abs(got.astype(int) - wanted).mean() < 3
+
+
+def test_pictures_there_are_not_lost(tmp_path: Path, upscale: Any) -> None:
+    source = numbered(tmp_path / "in")
+    (tmp_path / "f0004.png").write_bytes(b"old")
+    with pytest.raises(OutputError, match=r"f0004\.png: exists already"):
+        upscale(source, tmp_path / "f%04d.png")
+    with pytest.raises(OutputError, match="is the input itself"):
+        upscale(source, source, overwrite=True)
+    with pytest.raises(OutputError, match="no such folder"):
+        upscale(source, tmp_path / "none" / "f%04d.png")
+    assert [path.name for path in tmp_path.glob("*.png")] == ["f0004.png"]
+    assert (tmp_path / "f0004.png").read_bytes() == b"old"
+    assert upscale(source, tmp_path / "f%04d.png", overwrite=True).frames_written == 6
+
+
+@pytest.mark.parametrize("size", [None, (70, 50)])
+def test_y4m_into_a_file(tmp_path: Path, upscale: Any, size: tuple[int, int] | None) -> None:
+    source = Clip(sounds=[Sound()], aspect=Fraction(4, 3)).write(tmp_path / "in.mp4")
+    report = upscale(source, tmp_path / "out.y4m", size=size)
+    wide, high = size or (96, 64)
+    assert report.verified == ["12 frames", f"{wide}x{high}"]
+    assert "dropped: audio track 1, aac has no place in .y4m" in report.notes
+    assert [shown.size for shown in frames(tmp_path / "out.y4m")] == [(wide, high)] * 12
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.y4m"]
+
+
+def test_a_short_y4m_is_found(tmp_path: Path, upscale: Any) -> None:
+    upscale(Clip().write(tmp_path / "in.mp4"), tmp_path / "out.y4m")
+    data = (tmp_path / "out.y4m").read_bytes()
+    assert y4m.check(tmp_path / "out.y4m", 12)
+    for wrong in (data[:-1], data + b"x", data.replace(b"FRAME\n", b"FRAMX\n", 1)):
+        (tmp_path / "bad.y4m").write_bytes(wrong)
+        with pytest.raises(VerificationError):
+            y4m.check(tmp_path / "bad.y4m", 12)
+
+
+def test_a_broken_picture_is_found(tmp_path: Path) -> None:
+    with pytest.raises(OutputError):
+        store(tmp_path / "none" / "a.png", picture(0))
+    store(tmp_path / "a.png", picture(0))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        (1, 0, 0, 1),
+        (-1, 0, 0, 1),
+        (-1, 0, 0, -1),
+        (1, 0, 0, -1),
+        (0, 1, 1, 0),
+        (0, 1, -1, 0),
+        (0, -1, -1, 0),
+        (0, -1, 1, 0),
+    ],
+)
+def test_upright(matrix: tuple[int, ...]) -> None:
+    a, b, c, d = matrix
+    given = np.arange(6).reshape(2, 3)
+    made = upright(given, (a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30))
+    places = {(a * x + c * y, b * x + d * y): given[y, x] for y in range(2) for x in range(3)}
+    left, top = (min(place[axis] for place in places) for axis in (0, 1))
+    assert all(made[y - top, x - left] == value for (x, y), value in places.items())

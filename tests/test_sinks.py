@@ -12,7 +12,7 @@ import pytest
 
 from vsr import sinks
 from vsr.errors import OutputError
-from vsr.frame import Frame, FramePool, PlanarFormat
+from vsr.frame import Frame, FramePool, PlanarFormat, TrackFacts
 from vsr.report import Report
 
 
@@ -74,7 +74,8 @@ class FakeJob:
 
     def __init__(self, nominal: int) -> None:
         self.source = self
-        self.rate, self.nominal = Fraction(25), nominal
+        self.rate, self.nominal, self.size, self.upscaled = Fraction(25), nominal, (6, 4), (6, 4)
+        self.width, self.height, self.facts = 6, 4, TrackFacts()
 
 
 @pytest.mark.parametrize(("durations", "notes"), [([40, 40, 41], 0), ([40, 80, 40, 10], 1)])

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from vsr.errors import Interrupted, OutputError, UsageError, VsrError
+from vsr.pictures import STILLS
 from vsr.settings import RunSettings
-from vsr.stills import STILLS, is_still
+from vsr.stills import is_still
 from vsr.tracks import CONTAINERS
 
+EXPORTS = frozenset({".gif", ".y4m"})  # stay what they are too
 VIDEOS = frozenset(
-    {*CONTAINERS, ".avi", ".flv", ".3gp", ".mpg", ".mpeg", ".m2ts", ".mts", ".wmv", ".ogv", ".264", ".265"}
+    {*CONTAINERS, *EXPORTS, ".avi", ".flv", ".3gp", ".mpg", ".mpeg", ".m2ts", ".mts", ".wmv", ".ogv", ".264", ".265"}
 )
 FALLBACK = ".mkv"  # for containers that are read but not written; it holds nearly every track
 
@@ -82,4 +84,4 @@ def _make(source: Path, target: Path) -> None:
 
 def _name(path: Path) -> str:
     suffix = path.suffix.lower()
-    return path.name if suffix in CONTAINERS or suffix in STILLS else f"{path.name}{FALLBACK}"
+    return path.name if suffix in CONTAINERS or suffix in EXPORTS or suffix in STILLS else f"{path.name}{FALLBACK}"

@@ -39,11 +39,18 @@ def picture(frame: Frame, job: Job) -> VideoFrame:
     return made
 
 
+def frame(given: Frame, job: Job) -> Frame:
+    """The frame at the job's size, for sinks that can't change size. It is the given one's to release."""
+    (width, height), aspect = job.size, job.source.facts.aspect * Fraction(job.upscaled[0], job.upscaled[1])
+    facts = replace(given.facts, aspect=aspect * Fraction(height, width))
+    return replace(given, width=width, height=height, planes=planes(given, job), facts=facts)
+
+
 def planes(frame: Frame, job: Job) -> Planes:
-    """The frame's samples at the job's upscaled size, for sinks that can't change size; its own where it has it."""
-    if inside(frame, job, job.upscaled) == job.upscaled == (frame.width, frame.height):
+    """The frame's samples at the job's size; its own where it has it."""
+    if inside(frame, job, job.size) == job.size == (frame.width, frame.height):
         return frame.planes
-    made = samples(_made(frame, job, frame.format, job.upscaled), frame.format)
+    made = samples(_made(frame, job, frame.format, job.size), frame.format)
     return cast(Planes, tuple(np.ascontiguousarray(plane) for plane in made))
 
 

@@ -45,6 +45,7 @@ class Source:
         limits: beyond which nothing is decoded; they shape no content.
         fields: how the pictures are scanned, by the first of them.
         deinterlace: interlaced ones are made whole before they are upscaled.
+        first_number: of numbered pictures, whose pts are places in the row; None for other inputs.
     """
 
     path: str
@@ -71,6 +72,7 @@ class Source:
     limits: Limits = LIMITS
     fields: Fields = ""
     deinterlace: bool = False
+    first_number: int | None = None
     side_data: tuple[str, ...] = ()
 
     @property
@@ -126,9 +128,10 @@ class Job:
 
     Args:
         version: of vsr.
-        output: path, or "" for a sink.
-        sink: "", "null", "md5" or "y4m".
+        output: path, or "" for a sink that needs none.
+        sink: "" for a file with tracks, "null", "md5", "y4m" (into a file or a pipe), "gif" or "pictures".
         notes: choices the user should hear of before the first frame.
+        fit: width and height that a sink resizes to.
     """
 
     version: str
@@ -140,6 +143,7 @@ class Job:
     tracks: tuple[Track, ...]
     chunks: tuple[Chunk, ...]
     notes: tuple[str, ...]
+    fit: tuple[int, int] | None = None
 
     @property
     def upscaled(self) -> tuple[int, int]:
@@ -149,7 +153,7 @@ class Job:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the result."""
-        return (self.encoder.width, self.encoder.height) if self.encoder else self.upscaled
+        return (self.encoder.width, self.encoder.height) if self.encoder else self.fit or self.upscaled
 
     @property
     def output_limits(self) -> Limits:

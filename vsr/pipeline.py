@@ -11,9 +11,9 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from vsr import sinks, y4m
+from vsr import exports, sinks, y4m
 from vsr.chunks import Chunk, split
 from vsr.decode import FrameSource, Timeline, in_range, lasting, pictures
 from vsr.deinterlace import deinterlaced
@@ -93,8 +93,8 @@ def run(
     begin = clock()
     if job.sink:
         with upscaling(job, settings.engine, report) as frames:
-            _into_sink(job, _watched(frames, report, progress, stop), report, sys.stdout.buffer)
-        _check_count(job, report)
+            whole = _to_the_end(job, _watched(frames, report, progress, stop), report, stop)
+            _into_sink(job, whole, report, settings)
     else:
         with work_folder(job, settings.resume, report) as work:
             _into_file(job, work, settings, report, progress, stop)
@@ -242,10 +242,20 @@ def _check_count(job: Job, report: Report) -> None:
         raise InputError(f"{report.input}: no frame in the part asked for")
 
 
-def _into_sink(job: Job, frames: Iterator[Frame], report: Report, pipe: BinaryIO) -> None:
+def _to_the_end(job: Job, frames: Iterable[Frame], report: Report, stop: Stop) -> Iterator[Frame]:
+    """The frames, if they are all: what goes into a sink can't be gone on with, and half of it isn't wanted."""
+    yield from frames
+    if stop():
+        raise Interrupted("stopped; this kind of output can't be gone on with, start again", signum=stop())
+    _check_count(job, report)
+
+
+def _into_sink(job: Job, frames: Iterator[Frame], report: Report, settings: RunSettings) -> None:
     if job.sink == "null":
         sinks.null(frames, report)
     elif job.sink == "md5":
         sinks.md5(frames, report)
+    elif job.output:
+        exports.write(job, frames, report, overwrite=settings.overwrite)
     else:
-        sinks.raw(job, frames, pipe, report)
+        sinks.raw(job, frames, sys.stdout.buffer, report)

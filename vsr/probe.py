@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from av.video.format import VideoFormat
 
-from vsr import __version__, sidedata, tracks, y4m
+from vsr import __version__, exports, sidedata, tracks, y4m
 from vsr.chunks import Chunk, Key, cut
 from vsr.colour import read_facts
 from vsr.convert import has_alpha, is_rgb, opacity, planar_format
@@ -102,6 +102,8 @@ def probe(settings: RunSettings) -> Job:
         check_output(settings.input, settings.output, overwrite=settings.overwrite)
         if settings.partial:
             check_output(settings.input, partial_name(settings.output), overwrite=settings.overwrite)
+        if exports.sink_for(settings.output) == "pictures":
+            exports.check_numbered(settings.input, settings.output, overwrite=settings.overwrite)
     if settings.input == "-":
         source = _piped(y4m.read_header(sys.stdin.buffer), settings)
         return _job(settings, source, (), (Chunk(index=0, start=source.start, end=source.end),))
@@ -111,7 +113,7 @@ def probe(settings: RunSettings) -> Job:
         stream = video_stream(container, settings.input, settings.limits, settings.stream)
         fate: tuple[Track, ...] = ()
         if settings.sink is None and settings.output != "-":
-            fate = tracks.plan(container, stream.index, container_for(settings.output), settings.audio)
+            fate = _fate(settings, container, stream.index)
         source = _source(settings, container, stream, scanned, fate)
     return _job(settings, source, fate, _chunks(settings, source, scanned))
 
@@ -129,6 +131,13 @@ def partial_name(output: str) -> str:
     """Where the playable part of a stopped run goes: `film.partial.mp4` for `film.mp4`."""
     path = Path(output)
     return str(path.with_name(f"{path.stem}.partial{path.suffix}"))
+
+
+def _fate(settings: RunSettings, container: InputContainer, index: int) -> tuple[Track, ...]:
+    """What becomes of the tracks besides the upscaled one, number `index`."""
+    if not exports.sink_for(settings.output):
+        return tracks.plan(container, index, container_for(settings.output), settings.audio)
+    return tracks.left(container, index, f"has no place in {Path(settings.output).suffix}")
 
 
 def check_output(source: str, output: str, *, overwrite: bool) -> None:
@@ -212,6 +221,7 @@ def _source(
         side_data=tuple(sorted(sidedata.raw(first).keys() | scanned.side_data)),
         alpha=alpha,
         fields=scanned_as,
+        first_number=None if (names := pattern(settings.input)) is None else names.numbers()[0],
         deinterlace=settings.deinterlace,
     )
 
@@ -291,14 +301,19 @@ def _job(settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks:
     source = replace(source, limits=fitting(source.path, source.width, source.height, scale, settings.limits))
     engine = EngineSettings(**{**vars(settings.engine), "scale": scale})
     choice = resolve(engine, source.format.depth)
-    sink = settings.sink or ("y4m" if settings.output == "-" else "")
+    sink = settings.sink or exports.sink_for(settings.output)
+    file = settings.sink is None and settings.output != "-"
     notes = [] if sink else tracks.notes(fate, container_for(settings.output))
     if any(track.kind == "video" for track in fate):
         notes.insert(0, f"video track {source.stream} is upscaled (--stream chooses another)")
     encoder = None if sink else _encoder(settings, source, scale, notes)
+    fit = None
+    if sink in ("y4m", "gif", "pictures"):
+        fit = _fit(settings, source, sink)
+        notes += exports.notes(settings, source, fate, fit, sink)
     if sink in ("", "y4m"):
         notes += sidedata.dropped(source.side_data, encoder.side_data if encoder else ())
-    kept = has_alpha(encoder.pix_fmt) if encoder else sink != "y4m"
+    kept = has_alpha(encoder.pix_fmt) if encoder else sink in ("null", "md5") or exports.keeps_alpha(settings.output)
     source = replace(source, format=replace(source.format, alpha=source.alpha and kept))
     if source.untimed and source.path != "-":
         notes.append(f"no usable timestamps in the input: frames are set at {float(source.rate):g} a second")
@@ -319,13 +334,21 @@ def _job(settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks:
             backend=settings.engine.backend,
             sha256=choice.sha256,
         ),
-        output="" if sink else settings.output,
+        output=settings.output if file else "",
         sink=sink,
         encoder=encoder,
         tracks=fate,
         chunks=chunks,
         notes=tuple(notes),
+        fit=fit,
     )
+
+
+def _fit(settings: RunSettings, source: Source, sink: str) -> tuple[int, int]:
+    """Width and height as asked for; y4m states the shape of pixels, the others have only square ones."""
+    width, height = wanted_size(settings, source.width, source.height)
+    stated = sink == "y4m" or settings.size is not None
+    return (width if stated else max(1, round(width * source.facts.aspect))), height
 
 
 def _interlaced(source: Source) -> str:
@@ -339,7 +362,7 @@ def _interlaced(source: Source) -> str:
 
 def _why_no_alpha(encoder: Encoder | None, settings: RunSettings) -> str:
     if encoder is None:
-        return "y4m has none"
+        return f"{Path(settings.output).suffix if settings.output != '-' else 'y4m'} has none"
     container = container_for(settings.output)
     if not container.alpha:
         keeping = [suffix for suffix, other in CONTAINERS.items() if other.alpha]

@@ -35,11 +35,11 @@ class Pattern:
         return sorted(number for number, name in found if name == self.path(number).name)
 
 
-def pattern(path: str) -> Pattern | None:
-    """What a name stands for; None for a plain name, and where a file has it literally."""
+def pattern(path: str, *, literal: bool = True) -> Pattern | None:
+    """What a name stands for; None for a plain name, and, if `literal`, where a file has it as it is."""
     name = Path(path).name
     places = list(_PLACE.finditer(name))
-    if len(places) != 1 or name.count("%") != 1 or Path(path).exists():
+    if len(places) != 1 or name.count("%") != 1 or literal and Path(path).exists():
         return None
     begin, end = places[0].span()
     return Pattern(Path(path).parent, name[:begin], int(places[0][1] or 0), name[end:])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import BinaryIO
 
 from vsr import fit, y4m
@@ -45,19 +44,13 @@ def raw(job: Job, frames: Iterable[Frame], stream: BinaryIO, report: Report) -> 
         for frame in frames:
             _count(frame, report)
             if last is not None and abs(frame.pts - last - nominal) > 1:
-                report.note("y4m has one frame rate; this video's varies, so its timing is lost in the pipe")
+                report.note("y4m has one frame rate; this video's varies, so its timing is lost")
             last = frame.pts
-            writer.write(_of_one_size(frame, job))
+            writer.write(fit.frame(frame, job))
             frame.release()
         stream.flush()
     except BrokenPipeError as error:
         raise OutputError("the program reading the pipe has ended") from error
-
-
-def _of_one_size(frame: Frame, job: Job) -> Frame:
-    width, height = job.upscaled
-    facts = replace(frame.facts, aspect=job.source.facts.aspect)
-    return replace(frame, width=width, height=height, planes=fit.planes(frame, job), facts=facts)
 
 
 def _count(frame: Frame, report: Report) -> None:

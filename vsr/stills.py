@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vsr.errors import InputError, OutputError, UsageError
+from vsr.errors import InputError, UsageError
+from vsr.pictures import DEEP, NO_ALPHA, STILLS, store
 from vsr.probe import check_output
 from vsr.report import Report
 from vsr.sequences import pattern
@@ -16,23 +16,25 @@ from vsr.settings import RunSettings
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# Suffix to imwrite's options; OpenCV's names are resolved when used.
-STILLS: dict[str, dict[str, int]] = {
-    ".png": {},
-    ".jpg": {"IMWRITE_JPEG_QUALITY": 95},
-    ".jpeg": {"IMWRITE_JPEG_QUALITY": 95},
-    ".webp": {"IMWRITE_WEBP_QUALITY": 101},  # above 100: lossless
-    ".tif": {},
-    ".tiff": {},
-    ".bmp": {},
-}
-NO_ALPHA = frozenset({".jpg", ".jpeg", ".bmp"})
-DEEP = frozenset({".png", ".tif", ".tiff"})  # hold 16 bits; OpenCV would saturate such samples in the others
+
+HEAD = 1 << 16  # bytes in which an animated PNG says so
+WEBP_ANIMATION = 0x02  # flag of the chunk VP8X
 
 
 def is_still(path: str) -> bool:
-    """By its name; a pattern of numbered pictures is a video."""
-    return Path(path).suffix.lower() in STILLS and pattern(path) is None
+    """By its name; a pattern of numbered pictures is a video, and so is an animated PNG."""
+    return Path(path).suffix.lower() in STILLS and pattern(path) is None and b"acTL" not in _chunks(path)
+
+
+def _chunks(path: str) -> bytes:
+    """Of a PNG what comes before its samples, of a WebP its kind and flags, of other files nothing."""
+    if not Path(path).is_file():
+        return b""
+    with Path(path).open("rb") as file:
+        head = file.read(HEAD)
+    if head[8:16] == b"WEBPVP8X":
+        return b"ANIM" if head[20] & WEBP_ANIMATION else b""
+    return head.partition(b"IDAT")[0] if head.startswith(b"\x89PNG") else b""
 
 
 def run(settings: RunSettings) -> Report:
@@ -63,7 +65,7 @@ def run(settings: RunSettings) -> Report:
     if result.dtype.itemsize > 1 and suffix not in DEEP:
         report.note(f"stored in 8 bits ({suffix} has no more)")
         result = ((result.astype("uint32") + 128) // 257).astype("uint8")
-    _write(settings.output, result)
+    store(Path(settings.output), result)
     report.frames_written, report.seconds = 1, time.perf_counter() - begin
     report.verified.append(f"{result.shape[1]}x{result.shape[0]}")
     return report
@@ -75,6 +77,8 @@ def _read(path: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
 
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
+    if b"ANIM" in _chunks(path):
+        raise InputError(f"{path}: an animated WebP, which FFmpeg can't read here; make a GIF or PNG of it first")
     picture = cv2.imread(path, cv2.IMREAD_UNCHANGED)
     if picture is None:
         raise InputError(f"{path}: can't be read as a picture")
@@ -90,23 +94,3 @@ def _join(colour: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> npt.NDArray[Any]
     import numpy as np
 
     return np.dstack([colour, alpha])
-
-
-def _write(output: str, picture: npt.NDArray[Any]) -> None:
-    """Under a temporary name first; read back before it gets its own."""
-    import cv2
-
-    path = Path(output)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    options = [n for name, value in STILLS[path.suffix.lower()].items() for n in (getattr(cv2, name), value)]
-    try:
-        if not cv2.imwrite(str(part), picture, options):
-            raise OutputError(f"{output}: can't be written")
-        again = cv2.imread(str(part), cv2.IMREAD_UNCHANGED)
-        if again is None or again.shape[:2] != picture.shape[:2]:  # grey WebP comes back in colour
-            raise OutputError(f"{output}: what was written can't be read back")
-        part.replace(path)
-    except cv2.error as error:
-        raise OutputError(f"{output}: can't be written ({error.err})") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -168,6 +168,15 @@ def _is_made(stream: Stream, container: Container) -> bool:
     return container.exact and stream.type == "data" and "timecode" in stream.metadata
 
 
+def left(source: InputContainer, video_index: int, why: str) -> tuple[Track, ...]:
+    """No track but the upscaled one is kept."""
+    streams = [stream for stream in source.streams if stream.index != video_index]
+    return tuple(
+        Track(index=s.index, kind=s.type, codec=s.codec_context.name if s.codec_context else "", action="drop", why=why)
+        for s in streams
+    )
+
+
 def notes(tracks: Iterable[Track], container: Container) -> list[str]:
     """What the user should hear of before the first frame: every track or language that isn't kept as it was."""
     lines = []

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import BinaryIO
 
-from vsr.errors import InputError, OutputError
+from vsr.errors import InputError, OutputError, VerificationError
 from vsr.frame import Chroma, ChromaLocation, Colour, Frame, FramePool, PlanarFormat, Plane, TrackFacts
 from vsr.report import Report
 
 MAX_LINE = 1024
+MARKER = b"FRAME\n"
 _CHROMAS: dict[str, Chroma] = {"mono": "grey", "420": "420", "422": "422", "444": "444"}
 _SITES: dict[str, ChromaLocation] = {"mpeg2": "left", "jpeg": "center", "paldv": "topleft"}
 
@@ -111,6 +113,26 @@ def _fill(stream: BinaryIO, plane: Plane) -> bool:
     return True
 
 
+def check(path: Path, count: int) -> list[str]:
+    """Reads a file's layout. Raises VerificationError where it isn't a header and `count` whole frames."""
+    with path.open("rb") as file:
+        header = read_header(file)
+        step = (
+            len(MARKER)
+            + sum(rows * columns for rows, columns in header.format.shapes(header.width, header.height))
+            * header.format.dtype.itemsize
+        )
+        begin = file.tell()
+        marks = []
+        for number in range(count):
+            file.seek(begin + number * step)
+            marks.append(file.read(len(MARKER)))
+        whole = file.seek(0, 2) == begin + count * step
+    if not whole or any(mark != MARKER for mark in marks):
+        raise VerificationError(f"{path}: the file doesn't hold {count} whole frames")
+    return [f"{count} frames", f"{header.width}x{header.height}"]
+
+
 class Writer:
     """Writes frames to a binary stream; the header comes from the first."""
 
@@ -126,7 +148,7 @@ class Writer:
             self._stream.write(header)
         elif header != self._header:
             raise OutputError(f"y4m can't change to {frame.width}x{frame.height} {frame.format.pix_fmt} mid-stream")
-        self._stream.write(b"FRAME\n")
+        self._stream.write(MARKER)
         for plane in frame.planes:
             self._stream.write(plane.data)
 

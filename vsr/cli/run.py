@@ -40,6 +40,7 @@ EPILOG = """examples:
   vsr-run input.mp4 out.mp4                     twice the size, sound and timing kept, checked when done
   vsr-run input.mkv out.mkv --height 1080       any size up to four times
   vsr-run photo.png out.png --scale 4           a still picture
+  vsr-run in/%04d.png out.mp4 --rate 24        numbered pictures; out/%04d.png writes such
   vsr-run clips/ upscaled/                      a folder; what is there already is skipped
   vsr-run input.mp4 --sink null                 how fast decoding and the network are by themselves
   vsr-run input.mp4 - | ffplay -                raw y4m into a pipe
@@ -84,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         prog="vsr-run", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     p.add_argument("input", help='video, picture, folder or http(s) address; "-" reads y4m from standard input')
-    p.add_argument("output", nargs="?", help='.mp4 .mkv .mov .webm .ts, a picture, a folder, or "-" for y4m')
+    p.add_argument("output", nargs="?", help='.mp4 .mkv .mov .webm .ts .gif .y4m, pictures, a folder, or "-" for y4m')
     size = p.add_argument_group("size")
     size.add_argument("--scale", type=int, choices=SCALES, default=2, help="factor (default 2)")
     size.add_argument("--size", type=_size, metavar="WxH", help="exact size instead of a factor")
@@ -261,7 +262,7 @@ def _one(args: argparse.Namespace, source: Local, stop: Stop) -> Report:
     else:
         job = probe(settings)
         tell(job.notes)
-        pipe = sys.stderr if job.sink == "y4m" else sys.stdout
+        pipe = sys.stderr if job.sink == "y4m" and not job.output else sys.stdout
         progress: Any = silent()
         if args.json:
             progress = JsonLines(job, pipe)

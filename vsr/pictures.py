@@ -1,0 +1,119 @@
+"""Frames as pictures: RGB, upright, with square pixels; and a picture as a file, read back before it gets its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from vsr import fit
+from vsr.colour import UPRIGHT, tag_frame, turn
+from vsr.convert import copy_out
+from vsr.errors import OutputError, VerificationError
+from vsr.frame import Frame
+from vsr.report import Report
+from vsr.sequences import Pattern
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from vsr.job import Job
+
+# Suffix to imwrite's options; OpenCV's names are resolved when used.
+STILLS: dict[str, dict[str, int]] = {
+    ".png": {},
+    ".jpg": {"IMWRITE_JPEG_QUALITY": 95},
+    ".jpeg": {"IMWRITE_JPEG_QUALITY": 95},
+    ".webp": {"IMWRITE_WEBP_QUALITY": 101},  # above 100: lossless
+    ".tif": {},
+    ".tiff": {},
+    ".bmp": {},
+}
+LOSSY = frozenset({".jpg", ".jpeg"})
+NO_ALPHA = frozenset({".jpg", ".jpeg", ".bmp"})
+DEEP = frozenset({".png", ".tif", ".tiff"})  # hold 16 bits; OpenCV would saturate such samples in the others
+BT601, BT709 = 5, 1  # matrix coefficients, H.273 table 4
+HD_LINES = 720  # untagged pictures of more lines than this, or as many, are BT.709
+
+
+def rgb(frame: Frame, *, deep: bool = False) -> VideoFrame:
+    """The frame as B, G, R of full range, and alpha where it has some, in 8 or 16 bits.
+
+    The matrix is the tagged one, else BT.601 or from 720 lines on BT.709. Grey stays one plane.
+    """
+    picture = VideoFrame(frame.width, frame.height, frame.format.pix_fmt)
+    copy_out(frame.planes, picture)
+    tag_frame(picture, frame.facts.colour)
+    matrix = BT709 if frame.facts.colour.matrix == 2 and frame.height >= HD_LINES else None
+    names = {(False, False): "bgr24", (False, True): "bgra", (True, False): "bgr48le", (True, True): "bgra64le"}
+    name = names[deep, frame.format.alpha]
+    if frame.format.chroma == "grey" and not frame.format.alpha:
+        name = "gray16le" if deep else "gray"
+    return picture.reformat(format=name, src_colorspace=matrix, dst_color_range="JPEG", threads=1)
+
+
+def lies(matrix: tuple[int, ...] | None) -> bool:
+    """Whether turning a picture upright makes its rows columns."""
+    a, _, _, d = turn(matrix) or (1, 0, 0, 1)
+    return a == d == 0
+
+
+def upright(picture: npt.NDArray[Any], matrix: tuple[int, ...] | None) -> npt.NDArray[Any]:
+    """The picture turned and mirrored as a display matrix says, ISO/IEC 14496-12 8.2.2; only by right angles."""
+    a, b, c, d = turn(matrix) or (*UPRIGHT[0:2], *UPRIGHT[3:5])
+    if lies(matrix):  # x becomes y
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    elif b or c:
+        return picture
+    return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def numbered(job: Job, frames: Iterable[Frame], names: Pattern, report: Report) -> None:
+    """A file for every frame: numbered as the pictures of the input are, else from 1 on.
+
+    Raises:
+        OutputError: one can't be written. VerificationError: one reads back as another picture.
+    """
+    suffix, first = Path(job.output).suffix.lower(), job.source.first_number
+    deep = job.source.format.depth > 8 and suffix in DEEP
+    for place, frame in enumerate(frames):
+        with report.stage("write"):
+            picture = rgb(fit.frame(frame, job), deep=deep).to_ndarray()
+            picture = upright(picture, frame.facts.display_matrix)
+            path = names.path(1 + place if first is None else first + frame.pts)
+            frame.release()
+            store(path, picture)
+        report.frames_written += 1
+        report.media_seconds += float(frame.duration * frame.time_base)
+    report.verified.append(f"{report.frames_written} pictures read back")
+
+
+def store(path: Path, picture: npt.NDArray[Any]) -> None:
+    """Writes a picture under a temporary name and reads it back; only then it gets its own.
+
+    Raises:
+        OutputError: it can't be written. VerificationError: it reads back as another one.
+    """
+    import cv2
+
+    suffix = path.suffix.lower()
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    options = [n for name, value in STILLS[suffix].items() for n in (getattr(cv2, name), value)]
+    try:
+        if not cv2.imwrite(str(part), picture, options):
+            raise OutputError(f"{path}: can't be written")
+        again = cv2.imread(str(part), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+        if again is None or again.shape[:2] != picture.shape[:2]:  # grey WebP comes back in colour
+            raise VerificationError(f"{path}: what was written can't be read back")
+        exact = suffix not in LOSSY and again.shape == picture.shape and picture.shape[2:] != (4,)
+        if exact and not np.array_equal(again, picture):
+            raise VerificationError(f"{path}: what was written reads back as another picture")
+        part.replace(path)
+    except cv2.error as error:
+        raise OutputError(f"{path}: can't be written ({error.err})") from error
+    finally:
+        part.unlink(missing_ok=True)
