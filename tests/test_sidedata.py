@@ -340,6 +340,22 @@ def test_hdr10_plus(tmp_path: Path, upscale: Upscale, target: str) -> None:
     assert carried(tmp_path / "out.mkv", Type.DYNAMIC_HDR_PLUS) == expected
 
 
+@pytest.mark.parametrize(
+    ("says", "suffix", "codec"),
+    [
+        (hdr10_plus(0), ".mp4", "libx265"),
+        (caption(cc(0x9420)), ".mp4", "libx264"),
+        (caption(cc(0x9420)), ".webm", "libsvtav1"),
+        (b"\xb5unknown", ".webm", "libvpx-vp9"),
+    ],
+)
+def test_an_encoder_is_chosen_that_loses_none(tmp_path: Path, says: bytes, suffix: str, codec: str) -> None:
+    made = telling(tmp_path / "in.mp4", clip("libx265", pix_fmt="yuv420p"), lambda number: [says])
+    job = probe(RunSettings.of(input=str(made), output=str(tmp_path / f"out{suffix}")))
+    assert job.encoder is not None
+    assert job.encoder.codec == codec
+
+
 def test_hdr10_plus_said_once_holds_on(tmp_path: Path, upscale: Upscale) -> None:
     says = {0: hdr10_plus(0), 5: hdr10_plus(7)}
     made = telling(tmp_path / "in.mp4", clip("libx265"), lambda number: [says[number]] if number in says else [])

@@ -409,9 +409,9 @@ def wanted_size(settings: RunSettings, width: int, height: int) -> tuple[int, in
 
 
 def _encoder(settings: RunSettings, source: Source, scale: int, notes: list[str]) -> Encoder:
-    codec, pix_fmt, options = choose_encoder(
-        source.format, container_for(settings.output), settings.encode, settings.output
-    )
+    container = container_for(settings.output)
+    container = replace(container, encoders=sidedata.keeping(source.side_data, container.encoders))
+    codec, pix_fmt, options = choose_encoder(source.format, container, settings.encode, settings.output)
     if source.facts.colour.range == FULL_RANGE and not keeps_range(codec, container_for(settings.output).muxer):
         raise OutputError(f"{settings.output}: {codec} in .mov can't say that samples are of full range; .mkv can")
     wanted = wanted_size(settings, source.width, source.height)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from av.filter import Graph
 
 from vsr.errors import InputError
-from vsr.sei import Family
+from vsr.sei import Family, family_of
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -139,6 +139,11 @@ def dolby_vision_profile(data: bytes | None) -> int | None:
     if profile == 1 and enhanced and not no_residual:
         return 7 if depth == 12 else 4
     return 8
+
+
+def keeping(found: Iterable[str], encoders: Iterable[str]) -> tuple[str, ...]:
+    """The encoders, first those that hold the most of the kinds found, otherwise in their order."""
+    return tuple(sorted(encoders, key=lambda codec: len(dropped(found, HELD.get(family_of(codec), ())))))
 
 
 def held(family: Family | None, options: Mapping[str, str], facts: TrackFacts) -> tuple[str, ...]:
