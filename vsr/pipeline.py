@@ -26,7 +26,7 @@ from vsr.mux import global_header, mux, rehearse, writing
 from vsr.prefetch import prefetch
 from vsr.probe import check_output, partial_name, probe
 from vsr.report import Clock, LeftOut, Report
-from vsr.resume import Encoded, WorkFolder, work_folder
+from vsr.resume import Encoded, WorkFolder, sync_folder, work_folder
 from vsr.settings import EngineSettings, RunSettings
 from vsr.upscaler import UpscaleStage
 from vsr.verify import verify
@@ -142,6 +142,7 @@ def publish(job: Job, part: Path, report: Report, settings: RunSettings, left_ou
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(job.output)
+    sync_folder(Path(job.output).parent)
 
 
 def _write_partial(job: Job, work: WorkFolder, last: Encoded, settings: RunSettings, report: Report) -> None:

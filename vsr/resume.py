@@ -112,7 +112,7 @@ class WorkFolder:
     def finish(self, stored: Encoded) -> None:
         """Marks a stored chunk as complete; from now on it outlives the process."""
         table = stored.table.replace(stored.table.with_suffix(".json"))
-        _sync_folder(self.path)
+        sync_folder(self.path)
         self.encoded[stored.index] = replace(stored, table=table)
 
     def finished(self, before: int | None = None) -> list[Encoded]:
@@ -294,7 +294,7 @@ def _write_whole(path: Path, text: str) -> None:
         file.write(text)
         _sync(file)
     fresh.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _sync(file: Any) -> None:
@@ -302,7 +302,7 @@ def _sync(file: Any) -> None:
     os.fsync(file.fileno())
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
     """Makes renames inside last; not every system can open a folder."""
     if sys.platform != "win32":
         folder = os.open(path, os.O_RDONLY)
