@@ -509,6 +509,24 @@ def test_a_message_comes_back_as_it_was(family: sei.Family, seed: int) -> None:
     assert packet.endswith(picture if family != "av1" else picture[2:])
 
 
+@pytest.mark.parametrize(
+    ("family", "extradata", "size"),
+    [
+        ("h264", b"\1\x64\0\x1f\xff\xe1", 4),
+        ("h264", b"\1\x64\0\x1f\xfd\xe1", 2),
+        ("h264", b"\0\0\0\1\x67\x64\0\x1f", 0),
+        ("hevc", b"\1\2" + bytes(19) + b"\x0f", 4),
+        ("hevc", b"\0\2" + bytes(19) + b"\x0f", 4),
+        ("hevc", b"\0\0\0\1\x40\1" + bytes(20), 0),
+        ("hevc", b"\0\0\1\x40\1" + bytes(20), 0),
+        ("hevc", b"", 0),
+        ("av1", b"\x81" + bytes(30), 0),
+    ],
+)
+def test_how_units_are_divided(family: sei.Family, extradata: bytes, size: int) -> None:
+    assert sei.length_size(family, extradata) == size
+
+
 @pytest.mark.parametrize("seed", range(50))
 def test_damaged_packets_are_read_without_errors(seed: int) -> None:
     noise = np.random.default_rng(seed)

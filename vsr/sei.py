@@ -76,7 +76,10 @@ def read(packet: bytes, family: Family, length_size: int) -> list[Message]:
 def length_size(family: Family, extradata: bytes) -> int:
     """Bytes of a NAL unit's length in the track's packets, ISO/IEC 14496-15 5.3.3.1 and 8.3.3.1; 0 for start codes."""
     place = {"h264": 4, "hevc": 21}.get(family, 0)
-    boxed = place and len(extradata) > place and extradata[0] == 1
+    if not place or len(extradata) <= place:
+        return 0
+    # start codes begin with two zeros; early muxers of H.265 left the version at 0
+    boxed = extradata[0] == 1 or family == "hevc" and (extradata[:2] != b"\0\0" or extradata[2] > 1)
     return (extradata[place] & 3) + 1 if boxed else 0
 
 
