@@ -1,4 +1,4 @@
-# make setup lint test bench demo: all a newcomer has to learn. VENV and PYTHON may be set: make test VENV=/tmp/v PYTHON=python3.13
+# make setup lint test fuzz bench demo: all a newcomer has to learn. VENV and PYTHON may be set: make test VENV=/tmp/v PYTHON=python3.13
 
 PYTHON = python3
 VENV = .venv
@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 METADATA = pyproject.toml setup.py constraints.txt
 
-.PHONY: setup lint test bench demo clean
+.PHONY: setup lint test fuzz bench demo clean
 
 setup: $(VENV)/.dev
 
@@ -17,6 +17,10 @@ lint: setup
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST)
+
+# Random damage over media files for FUZZ_SECONDS (300), from FUZZ_SEED (0) on.
+fuzz: setup
+	$(BIN)/python tests/faults/fuzz.py --seconds $(or $(FUZZ_SECONDS),300) --seed $(or $(FUZZ_SEED),0)
 
 bench: setup
 	$(BIN)/python benchmarks/run.py

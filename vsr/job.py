@@ -42,6 +42,7 @@ class Source:
         side_data: kinds that its frames carry, by FFmpeg's names.
         alpha: the input has a channel of opacity, kept or not.
         last_end: where the job's last frame ends, in ticks, if known.
+        damage: what is known to be missing before anything is decoded, or "".
         limits: beyond which nothing is decoded; they shape no content.
         fields: how the pictures are scanned, by the first of them.
         deinterlace: interlaced ones are made whole before they are upscaled.
@@ -70,6 +71,7 @@ class Source:
     last_end: int | None
     alpha: bool = False
     limits: Limits = LIMITS
+    damage: str = ""
     fields: Fields = ""
     deinterlace: bool = False
     first_number: int | None = None

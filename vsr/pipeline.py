@@ -91,6 +91,8 @@ def run(
     """
     report = Report(input=job.source.path, output=job.output or job.sink, notes=list(job.notes), clock=clock)
     begin = clock()
+    if job.source.damage:
+        report.damaged(job.source.damage)
     if job.sink:
         with upscaling(job, settings.engine, report) as frames:
             whole = _to_the_end(job, _watched(frames, report, progress, stop), report, stop)
@@ -134,8 +136,16 @@ def publish(job: Job, part: Path, report: Report, settings: RunSettings, left_ou
     if not unchanged(source):
         raise InputError(f"{source.path}: changed while it was read, nothing was written; start again once it is whole")
     with report.stage("verify"):
-        upscaled = report.frames_upscaled
-        report.verified = verify(source.path, str(part), job, left_out, mode=settings.verify, upscaled=upscaled)
+        report.verified = verify(
+            source.path,
+            str(part),
+            job,
+            left_out,
+            mode=settings.verify,
+            upscaled=report.frames_upscaled,
+            spoilt=report.damaged,
+            damaged=bool(report.damaged_packets),
+        )
     if settings.verify == "none":
         report.note("not verified (--verify none)")
     check_output(source.path, job.output, overwrite=settings.overwrite)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from av.video.format import VideoFormat
 
 from vsr import __version__, exports, sidedata, tracks, y4m
+from vsr.boxes import cut_short
 from vsr.chunks import Chunk, Key, cut
 from vsr.colour import read_facts
 from vsr.convert import has_alpha, is_rgb, opacity, planar_format
@@ -65,12 +66,13 @@ class Scan:
     clean: bool  # every packet has a pts of its own
     end: int | None  # of the last frame, where the file says how long it lasts
     side_data: frozenset[str]  # kinds that frames carry
+    missing: str = ""  # what the file says it has and doesn't
 
 
 def scan(container: InputContainer, stream: VideoStream) -> Scan:
     """Reads the whole track's packets; nothing is decoded."""
     shown: list[tuple[int, int]] = []
-    keys, missing, form, said = [], 0, track_form(stream), set[str]()
+    keys, missing, form, said, number = [], 0, track_form(stream), set[str](), -1
     for number, packet in enumerate(packets(container, [stream], Report())):
         if packet.pts is None:
             missing += 1
@@ -88,7 +90,9 @@ def scan(container: InputContainer, stream: VideoStream) -> Scan:
     reordered_avi = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
     keys.sort(key=lambda key: key.pts)
     clean = not missing and len(pts) == len(shown)
-    return Scan(pts, tuple(keys), missing > len(shown) or reordered_avi, clean, end, frozenset(said))
+    listed = stream.frames if "mp4" in container.format.name else 0  # elsewhere a guess of whoever wrote the header
+    short = f"{listed} pictures are listed, {number + 1} can be read" if number + 1 < listed else ""
+    return Scan(pts, tuple(keys), missing > len(shown) or reordered_avi, clean, end, frozenset(said), short)
 
 
 def probe(settings: RunSettings) -> Job:
@@ -218,6 +222,7 @@ def _source(
         trimmed=trimmed,
         origin=_origin(container, 0 if scanned.untimed else chosen[0], base, fate, start if trimmed else None),
         last_end=_last_end(scanned, end),
+        damage=_damage(settings.input, scanned) if end is None else "",
         side_data=tuple(sorted(sidedata.raw(first).keys() | scanned.side_data)),
         alpha=alpha,
         fields=scanned_as,
@@ -231,6 +236,10 @@ def _has_alpha(stream: VideoStream, first: VideoFrame) -> bool:
     if not has_alpha(first.format.name):
         return keeps_alpha_apart(stream)
     return stream.codec_context.name not in ("gif", "apng") or bool((opacity(first, 8) < OPAQUE).any())
+
+
+def _damage(path: str, scanned: Scan) -> str:
+    return (cut_short(path) if Path(path).is_file() else "") or scanned.missing
 
 
 def _last_end(scanned: Scan, end: int | None) -> int | None:

@@ -178,13 +178,13 @@ class Worker:
 
     def run(self, words: list[str], seconds: float = HANG) -> tuple[int | None, str]:
         """(exit code, what was said); None for a process that hung or crashed."""
-        self._pipe.send(words)
         try:
+            self._pipe.send(words)
             if self._pipe.poll(seconds):
                 code, said = self._pipe.recv()
                 return code, said
             problem = f"hangs: no end within {seconds:g} s"
-        except EOFError:
+        except (EOFError, OSError):
             self._process.join()
             problem = f"the process died ({self._process.exitcode})"
         self.close()
@@ -196,9 +196,13 @@ class Worker:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) >> 10
 
-    def close(self) -> None:
+    def kill(self) -> None:
         self._process.kill()
         self._process.join()
+
+    def close(self) -> None:
+        self.kill()
+        self._pipe.close()
 
 
 def judge(code: int | None, said: str, folder: Path, given: Path, output: Path) -> str:
@@ -269,7 +273,7 @@ def repeat(seed: int, keep: Path) -> Outcome:
 
 def main() -> int:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--seconds", type=float, default=float(os.environ.get("FUZZ_SECONDS", 300)))
+    words.add_argument("--seconds", type=float, default=300)
     words.add_argument("--seed", type=int, default=0)
     words.add_argument("--only", type=int)
     words.add_argument("--keep", type=Path, default=Path())

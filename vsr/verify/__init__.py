@@ -6,7 +6,7 @@ shift by whole ticks common to all tracks.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import Any
 
 from vsr.demux import open_input
@@ -15,7 +15,9 @@ from vsr.job import Job
 from vsr.report import LeftOut
 from vsr.settings import Verification
 from vsr.signature import Signatures
+from vsr.tracks import Track
 from vsr.verify.copies import check_copies
+from vsr.verify.damage import is_damaged
 from vsr.verify.decoding import check_decoding, check_sound
 from vsr.verify.description import check_description, check_length
 from vsr.verify.opacity import check_opacity
@@ -35,6 +37,8 @@ def verify(
     mode: Verification = "sample",
     upscaled: int = 0,
     encoded: Signatures | None = None,
+    damaged: bool = False,
+    spoilt: Callable[[str], None] = lambda line: None,
 ) -> list[str]:
     """Compares the file `output` with the file `source` as `job` planned it.
 
@@ -43,6 +47,8 @@ def verify(
         mode: how much is decoded; "none" reads nothing and finds nothing.
         upscaled: frames of the run, for a source that can't be read again (standard input).
         encoded: what the frames showed that were encoded; None: only whether they can be decoded is looked at.
+        damaged: the run met damage in the source.
+        spoilt: takes a line for every kept track that differs because the source is damaged; that is no failure.
 
     Returns:
         What was found right, one line each.
@@ -52,7 +58,7 @@ def verify(
     """
     if mode == "none":
         return []
-    wrong: list[str] = []
+    wrong, amiss = list[str](), list[tuple[Track, str]]()
     with open_input(output, job.output_limits) as written:
         found = record(written, [stream.index for stream in written.streams if stream.type != "attachment"])
         track: Any = written.streams[0]
@@ -60,7 +66,7 @@ def verify(
         shift = check_times(job, source, found[0], upscaled, wrong)
         check_picture(job, output, wrong)
         said = check_side_data(job, source, output, shift, wrong)
-        copies = check_copies(job, source, output, written, found, shift, left_out, wrong)
+        copies = check_copies(job, source, output, written, found, shift, left_out, wrong, amiss)
         check_opacity(job, source, output, wrong)
         check_end(job, track, found[0].times[-1] - shift if found[0].times else None, wrong)
         told = check_description(job, source, written, shift, wrong)
@@ -68,6 +74,11 @@ def verify(
     decoded = check_decoding(output, job.output_limits, found[0], mode, wrong)
     right = check_shown(decoded.shown, encoded, found[0], wrong) if encoded else False
     sound = check_sound(source, output, job, wrong) if mode == "full" else ""
+    for kept, problem in amiss:
+        if damaged or is_damaged(source, kept.index, job.source.limits):
+            spoilt(f"{kept}: {problem}")
+        else:
+            wrong.append(f"{kept}: {problem}")
     if wrong:
         raise VerificationError(f"{job.output} was not written; read back, it was wrong: " + "; ".join(wrong))
     frames = f"{len(found[0].times)} frames, every pts"

@@ -32,8 +32,13 @@ def check_copies(
     shift: Fraction,
     left_out: Set[LeftOut],
     wrong: list[str],
+    amiss: list[tuple[Track, str]],
 ) -> list[str]:
-    """Everything but the picture track's own packets; `wrong` gets what differs, the result is what was found right."""
+    """Everything but the picture track's own packets.
+
+    `wrong` gets what differs, but `amiss` where the content of a track does, which may be the source's own damage; the
+    result is what was found right.
+    """
     if source == "-":
         return []
     with open_input(source, job.source.limits) as original:
@@ -53,8 +58,10 @@ def check_copies(
         for track, stream in tracks:
             wrong += check_tags(str(track), original.streams[track.index], stream, muxer)
             problem, right = check(track, stream, found.get(stream.index))
-            wrong += [f"{track}: {problem}"] if problem else []
-            checked.append(f"{track}: {right}")
+            if problem:
+                amiss.append((track, problem))
+            else:
+                checked.append(f"{track}: {right}")
     return checked
 
 
@@ -67,9 +74,15 @@ def _timed(job: Job, written: InputContainer) -> list[Stream]:
 def _matched(kept: list[Track], written: InputContainer, check: TrackCheck) -> list[tuple[Track, Stream]] | None:
     """The kept tracks and what became of each; MP4 has no tracks without packets."""
     streams = _timed(check.job, written)[1:]
-    if len(streams) != len(kept):
-        kept = [track for track in kept if not check.is_empty(track)]
-    return list(zip(kept, streams, strict=True)) if len(streams) == len(kept) else None
+    found: list[tuple[Track, Stream]] = []
+    missing = len(kept) - len(streams)
+    for track in kept:
+        stream = streams[len(found)] if len(found) < len(streams) else None
+        if missing > 0 and check.is_empty(track) and (stream is None or stream.type != track.kind):
+            missing -= 1
+        elif stream is not None:
+            found.append((track, stream))
+    return found if not missing and len(found) == len(streams) else None
 
 
 class TrackCheck:
