@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.packet import PacketSideData, packet_sidedata_type_from_literal
 from av.sidedata.sidedata import Type
 
 import vsr
@@ -338,6 +339,25 @@ def test_hdr10_plus(tmp_path: Path, upscale: Upscale, target: str) -> None:
     assert len(set(expected.values())) == 8
     upscale(made, tmp_path / "out.mkv", codec=target)
     assert carried(tmp_path / "out.mkv", Type.DYNAMIC_HDR_PLUS) == expected
+
+
+def test_hdr10_plus_beside_the_picture(tmp_path: Path, upscale: Upscale) -> None:
+    """VP9 has no place for it in its bitstream, Matroska has."""
+    scenes = telling(tmp_path / "scenes.mp4", clip("libx265"), lambda number: [hdr10_plus(number)])
+    expected = carried(scenes, Type.DYNAMIC_HDR_PLUS)
+    plain = Clip(codec="libvpx-vp9", size=SIZE, pts=range(8)).write(tmp_path / "plain.mkv")
+    kind = packet_sidedata_type_from_literal("dynamic_hdr10_plus")
+    with av.open(str(plain)) as one, av.open(str(tmp_path / "in.mkv"), "w") as two:
+        track = two.add_stream_from_template(one.streams[0], opaque=True)
+        for number, packet in enumerate([p for p in one.demux(one.streams[0]) if p.size]):
+            beside: Any = PacketSideData(kind, len(expected[number]))  # type: ignore[call-arg]
+            beside.update(expected[number])
+            packet.set_sidedata(beside)
+            packet.stream = track
+            two.mux_one(packet)
+    report = upscale(tmp_path / "in.mkv", tmp_path / "out.mp4")
+    assert carried(tmp_path / "out.mp4", Type.DYNAMIC_HDR_PLUS) == expected
+    assert "HDR10+ metadata, every frame's" in report.verified
 
 
 @pytest.mark.parametrize(
