@@ -12,6 +12,7 @@ import av.error
 import pytest
 
 from clips import Clip, Sound, end_of_picture, video
+from vsr import chunkfile
 from vsr.encode import encode_chunk
 from vsr.errors import OutputError, UsageError, VerificationError
 from vsr.job import Job
@@ -54,7 +55,7 @@ def write(job: Job, settings: RunSettings, part: Path, report: Report) -> None:
     with upscaling(job, settings.engine, report, 0) as frames:
         coded = encode_chunk(job, frames, report, global_header=global_header(job))
         encoded = work.store(job.chunks[0], coded, report)
-    mux(job, work.packets([encoded]), part, report)
+    mux(job, chunkfile.read([encoded], job.source.time_base), part, report)
 
 
 def job_for(source: Path, output: Path, repeat: dict[int, Path], **options: Any) -> tuple[Job, RunSettings]:

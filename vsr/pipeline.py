@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsr import exports, sinks, y4m
+from vsr import chunkfile, exports, sinks, y4m
+from vsr.chunkfile import Encoded, sync_folder
 from vsr.chunks import Chunk, split
 from vsr.decode import FrameSource, Timeline, in_range, lasting, pictures
 from vsr.deinterlace import deinterlaced
@@ -26,7 +27,7 @@ from vsr.mux import global_header, mux, rehearse, writing
 from vsr.prefetch import prefetch
 from vsr.probe import check_output, partial_name, probe
 from vsr.report import Clock, LeftOut, Report
-from vsr.resume import Encoded, WorkFolder, sync_folder, work_folder
+from vsr.resume import WorkFolder, work_folder
 from vsr.settings import EngineSettings, RunSettings
 from vsr.upscaler import UpscaleStage
 from vsr.verify import verify
@@ -122,7 +123,7 @@ def _into_file(
                 if needed > free:
                     report.note(f"the disk may run full: about {needed / 1e6:.0f} MB are needed")
     _check_count(job, report)
-    left_out = mux(job, work.packets(work.finished()), work.part, report)
+    left_out = mux(job, chunkfile.read(work.finished(), job.source.time_base), work.part, report)
     publish(job, work.part, report, settings, left_out)
 
 
@@ -161,14 +162,14 @@ def _write_partial(job: Job, work: WorkFolder, last: Encoded, settings: RunSetti
     if not any(chunk.frames for chunk in chunks):
         return
     source = job.source
-    rows = work.rows(next(chunk for chunk in reversed(chunks) if chunk.frames))
+    rows = next(chunk for chunk in reversed(chunks) if chunk.frames).rows()
     end = max(row.pts + row.duration for row in rows) + round(source.origin / source.time_base)
     begin = source.start if source.trimmed else source.start - round(PRIMING / source.time_base)
     cut = replace(
         source, start=begin, end=end, last_end=end, trimmed=True, frames=sum(chunk.frames for chunk in chunks)
     )
     short = replace(job, source=cut, output=partial_name(job.output))
-    left_out = mux(short, work.packets(chunks), work.part, report)
+    left_out = mux(short, chunkfile.read(chunks, source.time_base), work.part, report)
     publish(short, work.part, report, settings, left_out)
 
 

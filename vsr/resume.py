@@ -19,49 +19,26 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from av.packet import Packet
-
-from vsr.beside import beside, put_beside
+from vsr import chunkfile
+from vsr.chunkfile import Encoded, sync_folder, whole, write_whole
 from vsr.chunks import Chunk
-from vsr.encode import DecodeTimes
 from vsr.errors import InputError, Interrupted, OutputError, VerificationError
 from vsr.job import Job
 from vsr.report import Report
 from vsr.settings import Resume
 
+if TYPE_CHECKING:
+    from av.packet import Packet
+
 VERSION = 1  # of the files in the folder
 LONGEST_NAME = 255  # bytes of a file name on Linux
-BLOCK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Row:
-    """One packet: ticks of the job's time base, from `source.origin` on; `dts` as the chunk's own encoder gave it."""
-
-    pts: int
-    dts: int
-    duration: int
-    key: bool
-    size: int
-    shown: str = ""  # signature of the frame, in hexadecimal, where it has one
-    beside: int = 0  # bytes that follow the payload and go beside it: VP9's alpha
-
-
-@dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """One encoded chunk on disk."""
-
-    index: int
-    frames: int
-    bytes: int
-    table: Path
 
 
 class WorkFolder:
@@ -92,22 +69,7 @@ class WorkFolder:
 
     def store(self, chunk: Chunk, packets: Iterable[Packet[Any]], report: Report) -> Encoded:
         """Writes a chunk's packets as they come. It counts as finished only once `finish` was called."""
-        rows, digest = [], hashlib.sha256()
-        with (self.path / f"{chunk.index:05d}.packets").open("wb") as file:
-            for packet in packets:
-                alpha = beside(packet)
-                for part in (bytes(packet), alpha):
-                    file.write(part)
-                    digest.update(part)
-                assert packet.pts is not None
-                dts = packet.pts if packet.dts is None else packet.dts
-                shown = packet.opaque.hex() if isinstance(packet.opaque, bytes) else ""
-                rows.append((packet.pts, dts, packet.duration or 0, packet.is_keyframe, packet.size, shown, len(alpha)))
-            _sync(file)
-        table = self.path / f"{chunk.index:05d}.cut"
-        content = {"sha256": digest.hexdigest(), "damage": report.damage, "packets": rows}
-        _write_whole(table, json.dumps(content))
-        return Encoded(index=chunk.index, frames=len(rows), bytes=sum(row[4] + row[6] for row in rows), table=table)
+        return chunkfile.write(self.path, chunk.index, packets, report.damage)
 
     def finish(self, stored: Encoded) -> None:
         """Marks a stored chunk as complete; from now on it outlives the process."""
@@ -119,36 +81,17 @@ class WorkFolder:
         """Finished chunks in order, those with an index below `before`."""
         return [self.encoded[index] for index in sorted(self.encoded) if before is None or index < before]
 
-    def packets(self, chunks: Sequence[Encoded]) -> Iterator[Packet[Any]]:
-        """Packets of these chunks in decoding order, with the decoding times of the whole track."""
-        times = DecodeTimes()
-        for chunk in chunks:
-            rows = self.rows(chunk)
-            for row in sorted(rows, key=lambda row: row.pts):
-                times.fed(row.pts, row.duration)
-            with chunk.table.with_suffix(".packets").open("rb") as file:
-                for row in rows:
-                    packet: Packet[Any] = Packet(file.read(row.size))
-                    put_beside(packet, file.read(row.beside))
-                    packet.pts, packet.dts = row.pts, times.next(row.pts, row.dts)
-                    packet.duration, packet.is_keyframe = row.duration, row.key
-                    packet.time_base, packet.opaque = self._job.source.time_base, bytes.fromhex(row.shown) or None
-                    yield packet
-
-    def rows(self, chunk: Encoded) -> list[Row]:
-        return [Row(*row) for row in json.loads(chunk.table.read_text())["packets"]]
-
     def begin(self, resume: Resume, report: Report) -> None:
         """Finds what an interrupted run of the same job has left; clears the folder of everything else."""
         why = self._find(resume)
         self._clear(self._files())
-        _write_whole(self.path / "job.json", json.dumps({"version": VERSION, **_identity(self._job)}))
+        write_whole(self.path / "job.json", json.dumps({"version": VERSION, **_identity(self._job)}))
         report.frames_resumed = sum(chunk.frames for chunk in self.encoded.values())
         report.frames_upscaled += report.frames_resumed
         for chunk in self.encoded.values():
-            for line in json.loads(chunk.table.read_text())["damage"]:
+            for line in chunk.damage():
                 report.damaged(line)
-            report.media_seconds += float(sum(row.duration for row in self.rows(chunk)) * self._job.source.time_base)
+            report.media_seconds += float(sum(row.duration for row in chunk.rows()) * self._job.source.time_base)
         if why:
             report.note(why)
 
@@ -167,7 +110,7 @@ class WorkFolder:
             differs = _differences(before.get("job", {}), json.loads(self._job.to_json()))
             return f"started over: the interrupted run found was another job (it differs in {differs})"
         for chunk in self._job.chunks:
-            finished = _checked(self.path / f"{chunk.index:05d}.json", chunk.index)
+            finished = whole(self.path / f"{chunk.index:05d}.json", chunk.index)
             if finished:
                 self.encoded[chunk.index] = finished
         count = f"{len(self.encoded)} of {len(self._job.chunks)} chunks"
@@ -196,7 +139,7 @@ class WorkFolder:
             self.remove()
 
     def _files(self) -> set[Path]:
-        return {path for done in self.encoded.values() for path in (done.table, done.table.with_suffix(".packets"))}
+        return {path for done in self.encoded.values() for path in (done.table, done.payloads)}
 
     def _clear(self, kept: set[Path]) -> None:
         for path in self.path.iterdir():
@@ -262,19 +205,6 @@ def _lock(lock: BinaryIO, output: str) -> None:
         raise OutputError(f"{output}: another vsr-run is writing it") from error
 
 
-def _checked(table: Path, index: int) -> Encoded | None:
-    """The chunk of this table, if it is whole."""
-    try:
-        content = json.loads(table.read_text())
-        sizes = [row[4] + row[6] for row in content["packets"]]
-        with table.with_suffix(".packets").open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != content["sha256"]:
-                return None
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return Encoded(index=index, frames=len(sizes), bytes=sum(sizes), table=table)
-
-
 def _identity(job: Job) -> dict[str, Any]:
     return {"hash": job.hash(), "job": json.loads(job.to_json())}
 
@@ -285,28 +215,3 @@ def _differences(before: Any, now: Any, path: str = "") -> str:
         return path or "everything"
     keys = [key for key in now if before.get(key) != now[key] and key not in ("output", "notes", "path")]
     return ", ".join(_differences(before.get(key), now[key], f"{path}.{key}".lstrip(".")) for key in keys)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """The file appears complete or not at all, also after a power cut."""
-    fresh = path.with_suffix(".new")
-    with fresh.open("w") as file:
-        file.write(text)
-        _sync(file)
-    fresh.replace(path)
-    sync_folder(path.parent)
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
-    """Makes renames inside last; not every system can open a folder."""
-    if sys.platform != "win32":
-        folder = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
