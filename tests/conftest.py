@@ -5,9 +5,13 @@ from __future__ import annotations
 import faulthandler
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from vsr.report import Report
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SECONDS_TO_EXIT = 60
@@ -31,6 +35,18 @@ def repeat(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     for scale, path in models.items():
         path.write_bytes(luma_model(scale, zero=True, channels=2, body=0).proto.SerializeToString())
     return models
+
+
+@pytest.fixture
+def upscale(repeat: dict[int, Path]) -> Callable[..., Report]:
+    """vsr.upscale with a model that repeats samples, exactly."""
+
+    def go(source: Path, target: Path, scale: int = 2, **options: Any) -> Report:
+        import vsr
+
+        return vsr.upscale(source, target, scale, **{"model": repeat[scale], "precision": "float32"} | options)
+
+    return go
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -35,16 +35,6 @@ ADTS_HEADER = 7
 Upscale = Callable[..., Report]
 
 
-@pytest.fixture
-def upscale(repeat: dict[int, Path]) -> Upscale:
-    """vsr.upscale with a model that repeats samples, exactly."""
-
-    def go(source: Path, target: Path, scale: int = 2, **options: Any) -> Report:
-        return vsr.upscale(source, target, scale, **{"model": repeat[scale], "precision": "float32"} | options)
-
-    return go
-
-
 def sound_for(suffix: str, **more: Any) -> Sound:
     return Sound(codec="libopus", rate=48000, **more) if suffix == ".webm" else Sound(**more)
 
