@@ -12,20 +12,7 @@ import av
 import pytest
 from av.sidedata.sidedata import Type
 
-from telling import (
-    DISPLAY,
-    HDR10,
-    LIGHT,
-    PQ,
-    X26X,
-    box,
-    boxed,
-    caption,
-    carried,
-    cc,
-    clip,
-    telling,
-)
+from telling import DISPLAY, HDR10, LIGHT, PQ, X26X, box, boxed, caption, carried, cc, clip, telling
 from vsr import sidedata
 from vsr.errors import InputError
 from vsr.probe import probe

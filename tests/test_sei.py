@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from telling import (
-    DISPLAY,
-    LIGHT,
-    caption,
-    cc,
-)
+from telling import DISPLAY, LIGHT, caption, cc
 from vsr import messages, sei, sidedata
 from vsr.frame import TrackFacts
-from vsr.report import Report
 from vsr.sei import Message
-
-Upscale = Callable[..., Report]
-
-
-# --- messages by themselves -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", ["h264", "hevc", "av1"])
