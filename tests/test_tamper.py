@@ -12,8 +12,8 @@ import av
 import pytest
 from av.stream import Disposition
 
-from clips import Clip, Sound
-from tampering import Rewriting, altered, later, moved, twice, without
+from clips import Clip, Sound, frames, video
+from tampering import Rewriting, altered, later, moved, replaced, twice, without
 from vsr.cli.run import main
 from vsr.errors import VerificationError
 from vsr.frame import Colour
@@ -21,6 +21,7 @@ from vsr.job import Job
 from vsr.pipeline import run
 from vsr.probe import probe
 from vsr.settings import RunSettings
+from vsr.signature import Signatures, signature
 from vsr.verify import verify
 
 TURNED = (0, 65536, 0, -65536, 0, 0, 32 << 16, 0, 1 << 30)
@@ -208,3 +209,25 @@ def test_through_the_command_line(tmp_path: Path, repeat: dict[int, Path], capsy
     assert main([*words, "--overwrite", "--quiet"]) == 7
     assert output.read_bytes() == b"old"
     assert main([*words, "--overwrite", "--quiet", "--verify", "none"]) == 0
+
+
+def test_pictures_that_decode_but_are_others(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    """All are key frames: any payload decodes in any place."""
+    clip = Clip(codec="ffv1", pix_fmt="gray", size=(96, 64), pts=range(30))
+    source, output = clip.write(tmp_path / "in.mkv"), tmp_path / "out.mkv"
+    settings = RunSettings.of(input=str(source), output=str(output), model=repeat[2], codec="ffv1", options={"g": "1"})
+    job = probe(settings)
+    assert "4 of 30 frames decoded and seen to be right" in run(job, settings).verified  # 0, 10, 20 and the last
+    encoded, payloads = Signatures(), video(output).payloads
+    for number, frame in enumerate(frames(output)):
+        encoded.add(number, signature(frame.planes[0], 8))
+    frozen: dict[int, bytes] = dict.fromkeys((10, 11, 12), payloads[9])
+    for other, found in ((frozen, r"1 of 4 .* the first is frame 10 at 0.400 s"), ({29: payloads[3]}, "frame 29")):
+
+        def change(stream: int, number: int, packet: Any, other: dict[int, bytes] = other) -> Any:
+            return (replaced(packet, other.get(number, bytes(packet))),)
+
+        wrong = Rewriting(change=change).write(output, tmp_path / "wrong.mkv")
+        verify(str(source), str(wrong), job)  # nothing else is wrong with it
+        with pytest.raises(VerificationError, match=f"decoded pictures aren't those encoded, .*{found}|{found}"):
+            verify(str(source), str(wrong), job, encoded=encoded)

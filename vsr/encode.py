@@ -23,6 +23,7 @@ from vsr.messages import frame_messages, speaking
 from vsr.report import Report
 from vsr.sei import Message
 from vsr.sidedata import dropped
+from vsr.signature import signature
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -151,33 +152,33 @@ def encode_chunk(job: Job, frames: Iterable[Frame], report: Report, *, global_he
     """Packets of one chunk in decoding order, in ticks of the job's time base from `source.origin` on.
 
     Decoding times are the encoder's own, which knows nothing of the chunks before: see `DecodeTimes`. Each frame is
-    released as soon as the encoder has it.
+    released as soon as the encoder has it; its signature is the packet's `opaque`.
     """
     context, encoder = open_encoder(job, global_header=global_header), job.encoder
     assert encoder is not None
     origin = round(job.source.origin / job.source.time_base)
-    durations: dict[int, int] = {}  # by pts; not every encoder hands them on
+    given: dict[int, tuple[int, bytes]] = {}  # durations and signatures by pts; not every encoder hands them on
     said: dict[int, list[Message]] = {}
     for frame in frames:
         with report.stage("encode"):
             picture = fit.picture(frame, job)
             picture.pts, picture.time_base = frame.pts - origin, frame.time_base
-            durations[picture.pts] = frame.duration
+            given[picture.pts] = frame.duration, signature(frame.planes[0], frame.format.depth)
             said[picture.pts] = frame_messages(encoder.side_data, frame.side_data)
             for line in dropped(frame.side_data, encoder.side_data):
                 report.note(line)
             report.media_seconds += float(frame.duration * frame.time_base)
             frame.release()
             coded = context.encode(picture)
-        yield from _lasting(speaking(coded, encoder, job.source.facts, said), durations)
+        yield from _marked(speaking(coded, encoder, job.source.facts, said), given)
     with report.stage("encode"):
         coded = context.encode(None)
-    yield from _lasting(speaking(coded, encoder, job.source.facts, said), durations)
+    yield from _marked(speaking(coded, encoder, job.source.facts, said), given)
 
 
-def _lasting(coded: Iterable[Packet[Any]], durations: dict[int, int]) -> Iterator[Packet[Any]]:
+def _marked(coded: Iterable[Packet[Any]], given: dict[int, tuple[int, bytes]]) -> Iterator[Packet[Any]]:
     for packet in coded:
-        packet.duration = durations.pop(packet.pts or 0)
+        packet.duration, packet.opaque = given.pop(packet.pts or 0)
         yield packet
 
 

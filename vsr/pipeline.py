@@ -29,6 +29,7 @@ from vsr.probe import check_output, partial_name, probe
 from vsr.report import Clock, LeftOut, Report
 from vsr.resume import WorkFolder, work_folder
 from vsr.settings import EngineSettings, RunSettings
+from vsr.signature import Signatures
 from vsr.upscaler import UpscaleStage
 from vsr.verify import verify
 
@@ -123,11 +124,14 @@ def _into_file(
                 if needed > free:
                     report.note(f"the disk may run full: about {needed / 1e6:.0f} MB are needed")
     _check_count(job, report)
-    left_out = mux(job, chunkfile.read(work.finished(), job.source.time_base), work.part, report)
-    publish(job, work.part, report, settings, left_out)
+    signatures = Signatures()
+    left_out = mux(job, signatures.seen(chunkfile.read(work.finished(), job.source.time_base)), work.part, report)
+    publish(job, work.part, report, settings, left_out, signatures)
 
 
-def publish(job: Job, part: Path, report: Report, settings: RunSettings, left_out: Set[LeftOut]) -> None:
+def publish(
+    job: Job, part: Path, report: Report, settings: RunSettings, left_out: Set[LeftOut], signatures: Signatures
+) -> None:
     """Verifies the finished part, then gives it its name.
 
     Raises:
@@ -146,6 +150,7 @@ def publish(job: Job, part: Path, report: Report, settings: RunSettings, left_ou
             upscaled=report.frames_upscaled,
             spoilt=report.damaged,
             damaged=bool(report.damaged_packets),
+            encoded=signatures,
         )
     if settings.verify == "none":
         report.note("not verified (--verify none)")
@@ -169,8 +174,9 @@ def _write_partial(job: Job, work: WorkFolder, last: Encoded, settings: RunSetti
         source, start=begin, end=end, last_end=end, trimmed=True, frames=sum(chunk.frames for chunk in chunks)
     )
     short = replace(job, source=cut, output=partial_name(job.output))
-    left_out = mux(short, chunkfile.read(chunks, source.time_base), work.part, report)
-    publish(short, work.part, report, settings, left_out)
+    signatures = Signatures()
+    left_out = mux(short, signatures.seen(chunkfile.read(chunks, source.time_base)), work.part, report)
+    publish(short, work.part, report, settings, left_out, signatures)
 
 
 @contextmanager
