@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from clips import picture
-from vsr.signature import GRID, Signatures, signature
-from vsr.verify.shown import codes, differing, shown_signature
+from vsr.signature import GRID, Signatures, shown_signature, signature
+from vsr.verify.shown import codes, differing
 
 Codes = npt.NDArray[np.int16]
 

@@ -23,7 +23,7 @@ from vsr.messages import frame_messages, speaking
 from vsr.report import Report
 from vsr.sei import Message
 from vsr.sidedata import dropped
-from vsr.signature import signature
+from vsr.signature import shown_signature
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -157,13 +157,13 @@ def encode_chunk(job: Job, frames: Iterable[Frame], report: Report, *, global_he
     context, encoder = open_encoder(job, global_header=global_header), job.encoder
     assert encoder is not None
     origin = round(job.source.origin / job.source.time_base)
-    given: dict[int, tuple[int, bytes]] = {}  # durations and signatures by pts; not every encoder hands them on
+    given: dict[int, tuple[int, bytes | None]] = {}  # durations and signatures by pts; not every encoder hands them on
     said: dict[int, list[Message]] = {}
     for frame in frames:
         with report.stage("encode"):
             picture = fit.picture(frame, job)
             picture.pts, picture.time_base = frame.pts - origin, frame.time_base
-            given[picture.pts] = frame.duration, signature(frame.planes[0], frame.format.depth)
+            given[picture.pts] = frame.duration, shown_signature(picture)
             said[picture.pts] = frame_messages(encoder.side_data, frame.side_data)
             for line in dropped(frame.side_data, encoder.side_data):
                 report.note(line)
@@ -176,7 +176,7 @@ def encode_chunk(job: Job, frames: Iterable[Frame], report: Report, *, global_he
     yield from _marked(speaking(coded, encoder, job.source.facts, said), given)
 
 
-def _marked(coded: Iterable[Packet[Any]], given: dict[int, tuple[int, bytes]]) -> Iterator[Packet[Any]]:
+def _marked(coded: Iterable[Packet[Any]], given: dict[int, tuple[int, bytes | None]]) -> Iterator[Packet[Any]]:
     for packet in coded:
         packet.duration, packet.opaque = given.pop(packet.pts or 0)
         yield packet

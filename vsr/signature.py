@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vsr.frame import Plane
+from vsr.convert import samples
+from vsr.frame import PlanarFormat, Plane
 
 if TYPE_CHECKING:
     from av.packet import Packet
+    from av.video.frame import VideoFrame
 
 GRID = 8  # blocks across and down
 LINES = 128  # of a frame that are read
@@ -32,6 +34,12 @@ def signature(luma: Plane, depth: int) -> bytes:
     means = sums / np.maximum(counts, 1) / (1 << (depth - 8))
     codes: Plane = np.minimum(means.round(), 255).astype(np.uint8)
     return codes.tobytes()
+
+
+def shown_signature(picture: VideoFrame) -> bytes | None:
+    """The signature of a picture of FFmpeg's; None for RGB."""
+    format = PlanarFormat.of(picture.format.name)
+    return None if format is None else signature(samples(picture, format)[0], format.depth)
 
 
 class Signatures:

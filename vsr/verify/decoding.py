@@ -12,8 +12,8 @@ from vsr.demux import READ_ERRORS, open_input, packets
 from vsr.job import Job
 from vsr.report import Report
 from vsr.settings import Limits, Verification
+from vsr.signature import shown_signature
 from vsr.verify.recording import Recording
-from vsr.verify.shown import shown_signature
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -24,10 +24,10 @@ NAMED = 3  # groups that are wrong, and things wrong with each
 
 @dataclass
 class Decoded:
-    """The frames decoded: signatures by pts of those that have one."""
+    """How many frames were decoded; pts and signatures of those that have one."""
 
     frames: int = 0
-    shown: dict[int, bytes] = field(default_factory=dict)
+    shown: list[tuple[int, bytes]] = field(default_factory=list)
 
 
 def check_decoding(output: str, limits: Limits, found: Recording, mode: Verification, wrong: list[str]) -> Decoded:
@@ -80,7 +80,7 @@ def _decode(track: Any, coded: Iterable[Packet[Any]], decoded: Decoded) -> str:
         got.append(picture.pts or 0)
         shown = shown_signature(picture)
         if shown:
-            decoded.shown[got[-1]] = shown
+            decoded.shown.append((got[-1], shown))
         if picture.is_corrupt:
             damage.damaged(f"the frame at pts {picture.pts} is corrupt")
     decoded.frames += len(got)

@@ -7,48 +7,46 @@ and SVT-AV1 from nearly lossless to their worst quality. The coarser a file is c
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from vsr.convert import samples
-from vsr.frame import PlanarFormat
-from vsr.signature import GRID, Signatures, signature
+from vsr.signature import GRID, Signatures
 from vsr.verify.recording import Recording
 
-if TYPE_CHECKING:
-    from av.video.frame import VideoFrame
-
+Shown = tuple[int, bytes]  # pts in the file, signature
 REACH = 16  # frames before and after that a picture may be mistaken for
 COARSEST = 4.0  # 8-bit codes; a file whose pictures are all farther off than this isn't coarse but wrong
 MOVED = (4.0, 12.0)  # codes by which another frame may be nearer than the own one; per code of coarseness
 BLOCK = (16.0, 16.0)  # codes by which a block may be off; per code of coarseness
 
 
-def shown_signature(picture: VideoFrame) -> bytes | None:
-    """The signature of a decoded picture; None for RGB."""
-    format = PlanarFormat.of(picture.format.name)
-    return None if format is None else signature(samples(picture, format)[0], format.depth)
-
-
-def check_shown(shown: Mapping[int, bytes], planned: Signatures, found: Recording, wrong: list[str]) -> bool:
+def check_shown(shown: Sequence[Shown], planned: Signatures, found: Recording, wrong: list[str]) -> bool:
     """Whether pictures could be compared; names the first one that isn't what was encoded there.
 
     Args:
-        shown: signatures of decoded frames by their pts in the file.
+        shown: decoded frames, in order within each group.
         planned: signatures of all frames that were encoded.
         found: the picture track.
     """
     if not shown or len(planned) != len(found.times):
         return False
-    frames = np.array([bisect_left(found.times, pts * found.tick) for pts in shown])
-    bad = differing(frames, codes(b"".join(shown.values())), codes(planned.in_order()))
+    frames = _places(shown, found)
+    bad = differing(frames, codes(b"".join(signature for _, signature in shown)), codes(planned.in_order()))
     if len(bad):
         first = f"the first is frame {bad[0]} at {float(found.times[bad[0]]):.3f} s"
         wrong.append(f"{len(bad)} of {len(shown)} decoded pictures aren't those encoded, {first}")
     return True
+
+
+def _places(shown: Sequence[Shown], found: Recording) -> npt.NDArray[np.int64]:
+    """Number of each decoded frame in the track; those that a coarse tick gives the same time follow each other."""
+    places: list[int] = []
+    for number, (pts, _) in enumerate(shown):
+        again = number > 0 and shown[number - 1][0] == pts
+        places.append(places[-1] + 1 if again else bisect_left(found.times, pts * found.tick))
+    return np.array(places)
 
 
 def differing(
