@@ -742,16 +742,6 @@ def test_an_input_that_changed_meanwhile_is_noticed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_size_change_is_fitted_to_the_first(tmp_path: Path, upscale: Upscale) -> None:
-    parts = [Clip(size=size, pts=range(5)).write(tmp_path / f"{size[0]}.h264") for size in ((48, 32), (64, 48))]
-    before, after = tmp_path / "in.h264", tmp_path / "out.mp4"
-    before.write_bytes(b"".join(part.read_bytes() for part in parts))
-    report = upscale(before, after)
-    assert {frame.size for frame in frames(after)} == {(96, 64)}
-    assert len(frames(after)) == 10
-    assert sum("64x48" in note for note in report.notes) == 1
-
-
 def test_planes_of_the_sequence_are_the_encoders(tmp_path: Path, upscale: Upscale) -> None:
     """The sequential oracle: decode, repeat samples, encode, all in one thread by PyAV alone."""
     before, after = Clip(pix_fmt="gray", codec="ffv1").write(tmp_path / "in.mkv"), tmp_path / "out.mkv"

@@ -35,7 +35,7 @@ def read_facts(stream: VideoStream, frame: VideoFrame) -> TrackFacts:
             matrix=BT709 if rgb else int(frame.colorspace) or UNSPECIFIED,  # grey PNG says 0, RGB
             chroma_location=read_location(stream, frame),
         ),
-        aspect=_aspect(stream),
+        aspect=aspect(stream),
         display_matrix=_display_matrix(said.get("DISPLAYMATRIX")),
         mastering=sidedata.mastering(said.get(sidedata.MASTERING)),
         light=sidedata.light(said.get(sidedata.LIGHT)),
@@ -44,7 +44,8 @@ def read_facts(stream: VideoStream, frame: VideoFrame) -> TrackFacts:
     )
 
 
-def _aspect(stream: VideoStream) -> Fraction:
+def aspect(stream: VideoStream) -> Fraction:
+    """Sample aspect ratio as the container says, else the codec; 1 where neither does."""
     aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     return Fraction(aspect) if aspect and aspect > 0 else Fraction(1)
 

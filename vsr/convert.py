@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from av.video.format import VideoFormat
+from av.video.frame import VideoFrame
 
 from vsr.errors import InputError
-from vsr.frame import Chroma, PlanarFormat, Plane, Planes
+from vsr.frame import Chroma, Colour, PlanarFormat, Plane, Planes
 
 if TYPE_CHECKING:
-    from av.video.frame import VideoFrame
     from av.video.plane import VideoPlane
 
+FULL, BT709 = 2, 1  # AVCOL_RANGE; H.273 table 4
+RANGES = ("MPEG", "JPEG")
+MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}  # H.273's to swscale's
 DEPTHS = (8, 9, 10, 12, 14, 16)  # of FFmpeg's planar formats; it has none of some depths with alpha
 
 
@@ -66,8 +69,10 @@ def has_alpha(pix_fmt: str) -> bool:
     return any(component.is_alpha for component in VideoFormat(pix_fmt, 16, 16).components)
 
 
-def copy_in(frame: VideoFrame, format: PlanarFormat, planes: Planes) -> None:
+def copy_in(frame: VideoFrame, format: PlanarFormat, planes: Planes, colour: Colour | None = None) -> None:
     """Copies the frame's samples into `planes`, through swscale when its layout differs from `format`.
+
+    Where `colour` is given and the frame says that its range or matrix is another, they are converted too.
 
     swscale runs in one thread: several take longer to start than to convert, and get some samples of small P010 wrong.
     Opacity goes past it, as it would be dithered, and is full where the frame has none.
@@ -75,16 +80,48 @@ def copy_in(frame: VideoFrame, format: PlanarFormat, planes: Planes) -> None:
     if format.alpha:
         np.copyto(planes[-1], opacity(frame, format.depth))
     wanted, own = format.opaque, PlanarFormat.of(frame.format.name)
-    if own is None or own.opaque != wanted:
-        frame, own = _reformatted(frame, wanted), wanted
+    recoding = _recoding(frame, wanted, colour)
+    if own is None or own.opaque != wanted or recoding:
+        given = _renamed(frame, own) if own and recoding else frame
+        frame, own = given.reformat(format=wanted.pix_fmt, threads=1, **recoding), wanted
     for source, target in zip(samples(frame, own), planes[: 1 if wanted.chroma == "grey" else 3], strict=False):
         np.copyto(target, source[: target.shape[0], : target.shape[1]])
 
 
-def _reformatted(frame: VideoFrame, format: PlanarFormat) -> VideoFrame:
+def _recoding(frame: VideoFrame, format: PlanarFormat, colour: Colour | None) -> dict[str, Any]:
+    """What to tell swscale of range and matrix; nothing where they stay."""
     if is_rgb(frame.format):
-        return frame.reformat(format=format.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG", threads=1)
-    return frame.reformat(format=format.pix_fmt, threads=1)
+        matrix = colour.matrix if colour else BT709
+        full = colour is not None and colour.range == FULL
+        return {"dst_colorspace": MATRICES.get(matrix, "ITU709"), "dst_color_range": "JPEG" if full else "MPEG"}
+    if colour is None:
+        return {}
+    told: dict[str, Any] = {}
+    given, wanted = full_range(frame), colour.range == FULL
+    if given != wanted and int(frame.color_range):
+        told = {"src_color_range": RANGES[given], "dst_color_range": RANGES[wanted]}
+    matrix = int(frame.colorspace)
+    if matrix != colour.matrix and matrix in MATRICES and colour.matrix in MATRICES and format.chroma != "grey":
+        told |= {"src_colorspace": MATRICES[matrix], "dst_colorspace": MATRICES[colour.matrix]}
+    return told
+
+
+def _renamed(frame: VideoFrame, format: PlanarFormat) -> VideoFrame:
+    """A frame of a `yuvj` format as what it is; swscale goes by the name, whatever it is told of the range."""
+    if not frame.format.name.startswith("yuvj"):
+        return frame
+    plain = VideoFrame(frame.width, frame.height, format.pix_fmt)
+    copy_out(samples(frame, format), plain)
+    plain.colorspace = frame.colorspace
+    return plain
+
+
+def full_range(frame: VideoFrame) -> bool:
+    """Whether samples are of full range: as the frame says, else by its format, which FFmpeg calls `yuvj` then.
+
+    When a stream changes from full to limited range, its frames say so while the format keeps the name.
+    """
+    return int(frame.color_range) == FULL if int(frame.color_range) else frame.format.name.startswith("yuvj")
 
 
 def opacity(frame: VideoFrame, depth: int) -> Plane:

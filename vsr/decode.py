@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import av
 
 from vsr import sidedata
+from vsr.changes import Changes
 from vsr.convert import copy_in, planar_format
 from vsr.demux import READ_ERRORS
 from vsr.frame import Frame, FramePool, PlanarFormat, TrackFacts
@@ -120,13 +121,22 @@ class FrameSource:
         timeline: gives pts and durations.
         facts: what holds for the whole track.
         report: counts frames, time and damage.
-        format: of every frame, whatever the pictures change to; None: each picture's own, without alpha.
+        format: of every frame, in the range and matrix of `facts`, whatever the pictures change to; None: each
+            picture's own, without alpha.
+        changes: is told of every picture.
     """
 
     def __init__(
-        self, timeline: Timeline, facts: TrackFacts, report: Report, format: PlanarFormat | None = None
+        self,
+        timeline: Timeline,
+        facts: TrackFacts,
+        report: Report,
+        format: PlanarFormat | None = None,
+        changes: Changes | None = None,
     ) -> None:
         self._timeline, self._facts, self._report, self._format = timeline, facts, report, format
+        self._colour = facts.colour if format else None
+        self._changes = changes or Changes(report, lambda: facts.aspect)
         self._pools: list[FramePool] = []
 
     def frames(self, pictures: Iterable[VideoFrame]) -> Iterator[Frame]:
@@ -136,8 +146,9 @@ class FrameSource:
                 format = self._format or planar_format(picture.format)
                 with self._report.stage("copy in"):
                     planes, lease = self._pool(format, picture.width, picture.height).take()
-                    copy_in(picture, format, planes)
+                    copy_in(picture, format, planes, self._colour)
                 pts, duration = self._timeline.stamp(picture.pts, picture.dts, picture.duration)
+                aspect = self._changes.seen(picture, index, float(pts * self._timeline.time_base))
                 self._report.frames_decoded += 1
                 yield Frame(
                     format=format,
@@ -152,10 +163,11 @@ class FrameSource:
                     corrupt=bool(picture.is_corrupt),
                     interlaced=bool(picture.interlaced_frame),
                     side_data=sidedata.changing(picture),
-                    facts=self._facts,
+                    facts=self._facts if aspect == self._facts.aspect else replace(self._facts, aspect=aspect),
                     lease=lease,
                 )
         finally:
+            self._changes.close()
             if self._timeline.repaired:
                 self._report.note(f"{self._timeline.repaired} frames had missing or falling timestamps: repaired")
 
@@ -165,8 +177,10 @@ class FrameSource:
             pool.close()
 
     def _pool(self, format: PlanarFormat, width: int, height: int) -> FramePool:
-        if not self._pools or not self._pools[-1].fits(format, width, height):
-            self._pools.append(FramePool(format, width, height))
+        for pool in self._pools:
+            if pool.fits(format, width, height):
+                return pool
+        self._pools.append(FramePool(format, width, height))
         return self._pools[-1]
 
 

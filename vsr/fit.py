@@ -70,11 +70,11 @@ def inside(frame: Frame, job: Job, size: Size) -> Size:
 def _made(frame: Frame, job: Job, format: PlanarFormat, size: Size) -> VideoFrame:
     """The frame as planes of `format` in a picture of `size`."""
     given = _in_colour(frame, format)
-    if given.format == format and (frame.width, frame.height) == job.upscaled and _padded(job.upscaled, size):
+    inner, same = inside(frame, job, size), (frame.width, frame.height) == job.upscaled
+    if given.format == format and same and inner == size and _padded(job.upscaled, size):
         whole = VideoFrame(*size, format.pix_fmt)
         copy_out(given.planes, whole)
         return whole
-    inner = inside(frame, job, size)
     resized = _resized(given, format.opaque, inner)
     if inner == size and not format.alpha:
         return resized

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsr import chunkfile, exports, sinks, y4m
+from vsr.changes import Changes, present_aspect
 from vsr.chunkfile import Encoded, sync_folder
 from vsr.chunks import Chunk, split
 from vsr.decode import FrameSource, Timeline, in_range, lasting, pictures
@@ -227,7 +228,7 @@ def decoded(job: Job, report: Report, chunks: Sequence[Chunk] = ()) -> Iterator[
         stream = next(s for s in container.streams.video if s.index == source.stream)
         stream.thread_type = "AUTO"
         timeline = Timeline(source.time_base, source.rate if source.untimed else None, source.nominal)
-        frames = FrameSource(timeline, source.facts, report, source.format)
+        frames = FrameSource(timeline, source.facts, report, source.format, Changes(report, present_aspect(stream)))
         coded = islice(packets(container, [stream], report), chunks[0].packet, None)
         shown: Iterable[VideoFrame] = pictures(stream, coded, report, since=begin, alpha=source.format.alpha)
         if source.deinterlace:

@@ -16,6 +16,7 @@ from av.video.format import VideoFormat
 
 from vsr import __version__, exports, sidedata, tracks, y4m
 from vsr.boxes import cut_short
+from vsr.changes import present_aspect
 from vsr.chunks import Chunk, Key, cut
 from vsr.colour import read_facts
 from vsr.convert import has_alpha, is_rgb, opacity, planar_format
@@ -180,6 +181,7 @@ def _piped(header: y4m.Header, settings: RunSettings) -> Source:
 def _source(
     settings: RunSettings, container: InputContainer, stream: VideoStream, scanned: Scan, fate: tuple[Track, ...]
 ) -> Source:
+    aspect = present_aspect(stream)
     shown = pictures(stream, packets(container, [stream], Report()), Report(), alpha=True)
     first = next(shown, None)
     if first is None:
@@ -211,7 +213,7 @@ def _source(
         format=replace(planar_format(first.format), alpha=alpha),
         pix_fmt=first.format.name,
         codec=stream.codec_context.name,
-        facts=read_facts(stream, first),
+        facts=replace(read_facts(stream, first), aspect=aspect()),
         time_base=base,
         rate=rate,
         untimed=scanned.untimed,
