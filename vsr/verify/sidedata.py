@@ -2,69 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vsr import sidedata
 from vsr.decode import Timeline, pictures
 from vsr.demux import open_input, packets
 from vsr.job import Job
-from vsr.messages import contents, frame_messages, in_packet, track_form
+from vsr.messages import in_packet, track_form
 from vsr.report import Report
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 Said = tuple[Fraction, dict[str, bytes]]  # seconds, content by kind
 
 
 def check_side_data(job: Job, source: str, output: str, shift: Fraction, wrong: list[str]) -> list[str]:
-    """Every frame's: there, in order, in time and the same. By packets; where these differ, the source is decoded."""
+    """Every frame's: there, in order, in time and the same. By packets; where these differ, by decoding both files."""
     encoder, base = job.encoder, job.source.time_base
     assert encoder is not None
     checked = [sidedata.NAMES[kind] for kind in encoder.side_data if kind not in sidedata.CHANGING]  # by the picture
     kinds = [kind for kind in sidedata.CHANGING if kind in job.source.side_data and kind in encoder.side_data]
     if not kinds:
         return checked
-    with open_input(output, job.output_limits) as written:
-        track: Any = written.streams[0]
-        tolerance = (track.time_base or base) + base  # a repaired time slips by a tick
-        found = [(time - shift, said) for time, said in _by_packets(written, track)]
-    for kind in kinds:
-        problem = _compare(kind, _in_range(job, _by_packets_of(source, job)), found, tolerance)
-        if problem:
-            problem = _compare(kind, _in_range(job, _by_frames_of(source, job)), found, tolerance)
-        if problem:
-            wrong.append(f"{sidedata.NAMES[kind]}: {problem}")
-        checked.append(f"{sidedata.NAMES[kind]}, every frame's")
-    return checked
+    with open_input(source, job.source.limits) as original, open_input(output, job.output_limits) as written:
+        tolerance = (written.streams[0].time_base or base) + base  # a repaired time slips by a tick
+        expected = _in_range(job, _by_packets(original, job.source.stream))
+        found = _shifted(_by_packets(written, 0), shift)
+        problems = {kind: _compare(kind, expected, found, tolerance) for kind in kinds}
+    if any(problems.values()):
+        expected, found = _in_range(job, _by_source_frames(job, source)), _shifted(_by_frames(job, output), shift)
+        problems = {kind: problem and _compare(kind, expected, found, tolerance) for kind, problem in problems.items()}
+    wrong += [f"{sidedata.NAMES[kind]}: {problem}" for kind, problem in problems.items() if problem]
+    return checked + [f"{sidedata.NAMES[kind]}, every frame's" for kind in kinds]
 
 
-def _by_packets_of(source: str, job: Job) -> list[Said]:
-    with open_input(source, job.source.limits) as container:
-        return list(_by_packets(container, container.streams[job.source.stream]))
-
-
-def _by_packets(container: Any, stream: Any) -> Iterator[Said]:
+def _by_packets(container: InputContainer, index: int) -> Iterator[Said]:
+    stream: Any = container.streams[index]
     form = track_form(stream)
     for packet in packets(container, [stream], Report()):
         if packet.pts is not None and not packet.is_discard:
             yield packet.pts * packet.time_base, in_packet(packet, *form)
 
 
-def _by_frames_of(source: str, job: Job) -> list[Said]:
+def _by_frames(job: Job, output: str) -> Iterator[Said]:
+    with open_input(output, job.output_limits) as container:
+        stream: Any = container.streams[0]
+        for picture in pictures(stream, packets(container, [stream], Report()), Report()):
+            yield (picture.pts or 0) * stream.time_base, sidedata.changing(picture)
+
+
+def _by_source_frames(job: Job, source: str) -> Iterator[Said]:
     """As the run saw it: by the same decoder, in as many threads, with repaired times."""
     base, rate = job.source.time_base, job.source.rate if job.source.untimed else None
     timeline = Timeline(base, rate, job.source.nominal)
-    said: list[Said] = []
     with open_input(source, job.source.limits) as container:
         stream: Any = container.streams[job.source.stream]
         stream.thread_type = "AUTO"
         for picture in pictures(stream, packets(container, [stream], Report()), Report()):
-            pts, _ = timeline.stamp(picture.pts, picture.dts, picture.duration)
-            said.append((pts * base, contents(frame_messages(sidedata.CHANGING, sidedata.changing(picture)))))
-    return said
+            yield timeline.stamp(picture.pts, picture.dts, picture.duration)[0] * base, sidedata.changing(picture)
 
 
-def _in_range(job: Job, said: list[Said]) -> list[Said]:
+def _shifted(said: Iterable[Said], shift: Fraction) -> list[Said]:
+    return [(time - shift, what) for time, what in said]
+
+
+def _in_range(job: Job, said: Iterable[Said]) -> list[Said]:
     base, origin = job.source.time_base, job.source.origin
     begin, end = job.source.start * base, None if job.source.end is None else job.source.end * base
     return [(time - origin, what) for time, what in said if time >= begin and (end is None or time < end)]
