@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 MAX_BYTES = 64 << 20
+MAX_NODES = 10_000
+MAX_GROWTH = 16384  # samples of any tensor inside per sample of the input
 _PROBES = ((37, 44), (48, 40))  # rows, columns; a model that only takes even sizes fails by name
 
 
@@ -36,7 +38,8 @@ class OwnModel:
 def inspect(path: Path) -> OwnModel:
     """Reads and tries the model. Raises InputError naming the first thing that breaks the contract.
 
-    Contract: ONNX of at most 64 MiB without external data or custom operators; one float32 input (1, 1, H, W) with H
+    Contract: ONNX of at most 64 MiB and 10,000 nodes without external data, custom operators or control flow, no tensor
+    inside larger than 16,384 values per input sample; one float32 input (1, 1, H, W) with H
     and W free, one float32 output (1, 1, scale H, scale W), scale 2, 3 or 4; finite for input in 0..1.
     `metadata_props` may name `vsr.peak` (value of white, 1 unless given), `vsr.radius` and `vsr.precision`.
     """
@@ -45,6 +48,7 @@ def inspect(path: Path) -> OwnModel:
     data = _read(path)
     try:
         proto = onnx.load_model_from_string(data)
+        _check_closed(path, proto)
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: not a valid ONNX model ({_line(error)})") from error
@@ -53,6 +57,7 @@ def inspect(path: Path) -> OwnModel:
             raise
         raise InputError(f"{path}: not an ONNX model") from error
     _check_form(path, proto)
+    _check_growth(path, proto)
     properties = {entry.key: entry.value for entry in proto.metadata_props}
     try:
         peak = float(properties.get("vsr.peak", 1))
@@ -79,6 +84,45 @@ def _read(path: Path) -> bytes:
         raise InputError(f"{path}: {error.strerror}; give an ONNX file") from error
 
 
+def _check_closed(path: Path, proto: ModelProto) -> None:
+    """Nothing but plain operators and data of its own: no other file is read, no foreign code run, nothing loops."""
+    from onnx import TensorProto
+
+    graph = proto.graph
+    if len(graph.node) > MAX_NODES:
+        raise InputError(f"{path}: {len(graph.node)} nodes, {MAX_NODES} at most")
+    foreign = sorted({n.domain for n in graph.node} - {"", "ai.onnx"})
+    if foreign or proto.functions:
+        raise InputError(f"{path}: only plain ONNX operators are taken, not {', '.join(foreign) or 'functions'}")
+    attributes = [attribute for node in graph.node for attribute in node.attribute]
+    if any(attribute.HasField("g") or attribute.graphs for attribute in attributes):
+        raise InputError(f"{path}: control flow (If, Loop, Scan) isn't taken")
+    sparse = [*graph.sparse_initializer, *(a.sparse_tensor for a in attributes if a.HasField("sparse_tensor"))]
+    tensors = [*graph.initializer, *(a.t for a in attributes), *(t for a in attributes for t in a.tensors)]
+    tensors += [part for tensor in sparse for part in (tensor.values, tensor.indices)]
+    if any(tensor.data_location == TensorProto.EXTERNAL or tensor.external_data for tensor in tensors):
+        raise InputError(f"{path}: weights must be inside the file, not in external data")
+
+
+def _check_growth(path: Path, proto: ModelProto) -> None:
+    """No tensor inside may be much larger than the input, as far as shapes can be told without running the model."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    names = {tensor.name for tensor in copy.graph.initializer}
+    given = next(value for value in copy.graph.input if value.name not in names)
+    rows, columns = _PROBES[0]
+    for dim, size in zip(given.type.tensor_type.shape.dim, (1, 1, rows, columns), strict=True):
+        dim.dim_value = size
+    del copy.graph.value_info[:]
+    for value in onnx.shape_inference.infer_shapes(copy, data_prop=True).graph.value_info:
+        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if prod(shape) > MAX_GROWTH * rows * columns:
+            grown = "x".join(map(str, shape))
+            raise InputError(f"{path}: {value.name} is {grown} for {columns}x{rows} luma, too large")
+
+
 def _check_form(path: Path, proto: ModelProto) -> None:
     from onnx import TensorProto
 
@@ -87,11 +131,6 @@ def _check_form(path: Path, proto: ModelProto) -> None:
     inputs = [value for value in graph.input if value.name not in initialisers]
     if len(inputs) != 1 or len(graph.output) != 1:
         raise InputError(f"{path}: needs one input and one output, has {len(inputs)} and {len(graph.output)}")
-    foreign = sorted({n.domain for n in graph.node} - {"", "ai.onnx"})
-    if foreign or proto.functions:
-        raise InputError(f"{path}: only plain ONNX operators are taken, not {', '.join(foreign) or 'functions'}")
-    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in graph.initializer):
-        raise InputError(f"{path}: weights must be inside the file, not in external data")
     for value in (inputs[0], graph.output[0]):
         tensor = value.type.tensor_type
         if tensor.elem_type != TensorProto.FLOAT:

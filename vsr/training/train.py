@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeVar, cast
 
 import torch
@@ -137,7 +138,10 @@ def _weights(out: Path, name: str) -> dict[str, Tensor]:
     path = out / f"{name}.pt"
     if not path.exists():
         raise InputError(f"{path} is missing; train the recipe {name} into {out} first")
-    state: dict[str, Tensor] = torch.load(path, weights_only=True)
+    try:
+        state: dict[str, Tensor] = torch.load(path, weights_only=True)
+    except (UnpicklingError, RuntimeError) as error:
+        raise InputError(f"{path}: not weights that vsr-train wrote; train the recipe {name} anew") from error
     return state
 
 
