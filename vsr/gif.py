@@ -37,7 +37,7 @@ def write(job: Job, frames: Iterable[Frame], part: Path, report: Report) -> list
         When each frame of the file begins, in ticks.
     """
     times: list[int] = []
-    with av.open(str(part), "w", format="gif", container_options={"loop": "0"}) as target:
+    with av.open(f"file:{part}", "w", format="gif", container_options={"loop": "0"}) as target:
         stream: Any = target.add_stream("gif", rate=round(FASTEST))
         stream.codec_context.pix_fmt, stream.codec_context.time_base = "pal8", TICK
         for picture in _paletted(_timed(job, frames, report), report):

@@ -80,7 +80,7 @@ def _begun(
     piped, muxer = job.source.path == "-", container_for(job.output).muxer
     with (
         nullcontext() if piped else open_input(job.source.path, job.source.limits) as source,
-        av.open(str(path), "w", format=muxer, container_options=_options(job, source)) as target,
+        av.open(f"file:{path}", "w", format=muxer, container_options=_options(job, source)) as target,
     ):
         track = _video_track(job, target)
         others: Iterator[Packet[Any]] = iter(())
