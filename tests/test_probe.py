@@ -221,3 +221,11 @@ def test_real_files(data: Path, name: str, facts: dict[str, Any]) -> None:
         "pix_fmt": source.pix_fmt,
     }
     assert {key: found[key] for key in facts} == facts
+
+
+def test_a_part_of_an_untimed_input_has_no_known_count(tmp_path: Path) -> None:
+    path = Clip(pts=range(10), time_base=Fraction(1, 30)).write(tmp_path / "in.avi")
+    raw = Clip(pts=range(10), time_base=Fraction(1, 30)).write(tmp_path / "in.h264")
+    assert job_for(path).source.frames == 10
+    for settings in ({"start": 0.1}, {"duration": 0.2}):
+        assert probe(RunSettings.of(input=str(raw), output="", sink="null", **settings)).source.frames is None

@@ -193,7 +193,8 @@ def _source(
     start = begin + round(Fraction(settings.start) / base)
     end = None if settings.duration is None else start + round(Fraction(settings.duration) / base)
     chosen = [pts for pts in scanned.pts if pts >= start and (end is None or pts < end)]
-    count = len(scanned.pts) or None if scanned.untimed else len(chosen)
+    trimmed = bool(settings.start) or end is not None
+    count = (None if trimmed else len(scanned.pts) or None) if scanned.untimed else len(chosen)
     if not scanned.untimed and not chosen:
         length = float((scanned.pts[-1] - begin) * base)
         raise UsageError(f"--start {settings.start:g} is past the end of {settings.input} ({length:.2f} s)")
@@ -201,7 +202,6 @@ def _source(
         chain([first], shown), stream.codec_context.name, container.format.name, rate, thorough=settings.deinterlace
     )
     bytes_, modified = identity(settings.input)
-    trimmed = bool(settings.start) or end is not None
     alpha = _has_alpha(stream, first)
     return Source(
         path=settings.input,
