@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from av.video.format import VideoFormat
+from av.video.format import VideoFormat, names
 from av.video.frame import VideoFrame
 
 from clips import picture
@@ -51,7 +51,9 @@ def test_the_format_that_holds_every_sample(pix_fmt: str, expected: str) -> None
     assert planar_format(VideoFormat(pix_fmt, 16, 16)).pix_fmt == expected
 
 
-@pytest.mark.parametrize("pix_fmt", ["gbrpf32le", "grayf32le", "bayer_rggb8"])
+@pytest.mark.parametrize(
+    "pix_fmt", ["gbrpf32le", "grayf32le", "bayer_rggb8", "gbrpf16le", "grayf16le", "yaf16le", "cuda", "vaapi"]
+)
 def test_samples_that_are_no_integers_of_a_picture(pix_fmt: str) -> None:
     with pytest.raises(InputError, match=f"{pix_fmt} is not supported"):
         planar_format(VideoFormat(pix_fmt, 16, 16))
@@ -139,3 +141,48 @@ def test_a_layout_change_keeps_the_range(full: int) -> None:
     other = frame.reformat(format="nv12")
     other.color_range = full
     assert all(np.array_equal(a, b) for a, b in zip(planes, back(other, PlanarFormat()), strict=True))
+
+
+def test_every_format_of_ffmpeg_is_converted_or_refused() -> None:
+    """Luma of the same picture, whatever it is stored as; formats of few levels are dithered, so only their mean is."""
+    y, x = np.mgrid[:32, :48]
+    given = VideoFrame.from_ndarray(np.dstack([90 + y * 3, 160 - y * 2, 60 + x * 2]).astype(np.uint8), "rgb24")
+    expected, converted = back(given, PlanarFormat(chroma="444"))[0].astype(float), 0
+    for name in sorted(names):
+        try:
+            format = planar_format(VideoFormat(name, 48, 32), alpha=True)
+            frame = given.reformat(format=name, dst_colorspace="ITU709", dst_color_range="MPEG", threads=1)
+        except (InputError, OSError):  # refused, or swscale doesn't make it
+            continue
+        try:
+            luma = back(frame, format)[0] / 2.0 ** (format.depth - 8)
+        except InputError as error:
+            assert f"pixel format {name} can't be converted here" in str(error)  # noqa: PT017
+            continue
+        converted += 1
+        bits = max(component.bits for component in frame.format.components)
+        assert abs(luma.mean() - expected.mean()) < 16, name
+        assert bits < 5 or abs(luma - expected).mean() < 5, name
+    assert converted > 150
+
+
+@pytest.mark.parametrize(("pix_fmt", "depth"), [("gbrp", 8), ("gbrp10le", 10), ("gbrp12le", 12), ("gbrp14le", 14),
+                                                ("gbrp16le", 16), ("rgb48be", 16), ("rgb24", 8)])  # fmt: skip
+def test_rgb_keeps_its_depth_and_nothing_wraps(pix_fmt: str, depth: int) -> None:
+    """Against BT.709-6 3.2 and 3.4, on samples of which two thirds are 0 or the maximum."""
+    white, scale = (1 << depth) - 1, 1 << (depth - 8)
+    random, planar = np.random.default_rng(depth), VideoFrame(32, 16, "gbrp" if depth == 8 else f"gbrp{depth}le")
+    green, blue, red = (random.choice([0, white, white // 3], (16, 32)) for _ in range(3))
+    for plane, values in zip(planar.planes, (green, blue, red), strict=True):
+        kind = np.dtype(np.uint8 if depth == 8 else np.uint16)
+        lines = np.zeros((16, plane.line_size // kind.itemsize), kind)
+        lines[:, :32] = values
+        plane.update(lines.tobytes())
+    format = planar_format(VideoFormat(pix_fmt, 16, 16))
+    assert format == PlanarFormat(chroma="444", depth=depth)
+    found = back(planar.reformat(format=pix_fmt, threads=1), format)
+    r, g, b = red / white, green / white, blue / white
+    luma = 0.2126 * r + 0.7152 * g + 0.0722 * b
+    expected = (219 * luma + 16, 224 * (b - luma) / 1.8556 + 128, 224 * (r - luma) / 1.5748 + 128)
+    for plane, wanted in zip(found, expected, strict=True):
+        assert abs(plane / scale - wanted).max() < 1.01

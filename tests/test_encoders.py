@@ -150,3 +150,58 @@ def test_even_sizes_only_where_they_must(
     size: tuple[int, int], codec: str, pix_fmt: str, expected: tuple[int, int]
 ) -> None:
     assert even(size, codec, pix_fmt) == expected
+
+
+@pytest.mark.parametrize("codec", [codec for codec, facts in ENCODERS.items() if facts.hardware])
+def test_hardware_is_tried_before_it_is_promised(codec: str) -> None:
+    try:
+        options = choose_encoder(PlanarFormat(), container_for("a.mkv"), EncodeSettings(codec=codec, crf=23), "a.mkv")[
+            2
+        ]
+    except UsageError as error:
+        line = f"{codec} doesn't open on this machine, it needs an NVIDIA GPU with that encoder and its driver ("
+        assert str(error).startswith(line)  # noqa: PT017
+        assert str(error).endswith("; use libx264 or libx265 or ffv1")  # noqa: PT017
+    else:
+        assert options["cq"] == "23"
+        assert "crf" not in options
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"codec": "ffv1", "crf": 9}, "ffv1 has no --crf: it is lossless"),
+        ({"codec": "prores_ks", "preset": "slow"}, "prores_ks has no --preset: -x profile="),
+        ({"codec": "libx264", "pix_fmt": "nv12"}, "libx264 can't store nv12 .it takes gray, yuv420p"),
+        ({"codec": "libx264", "pix_fmt": "yuva420p"}, "libx264 can't store yuva420p"),
+        ({"codec": "libvpx-vp9", "pix_fmt": "yuv420p10le"}, "libvpx-vp9 can't store yuv420p10le"),
+        ({"codec": "wmv3"}, "wmv3 only decodes"),
+    ],
+)
+def test_what_an_encoder_lacks_is_said(settings: dict[str, object], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        choose_encoder(PlanarFormat(), container_for("a.mkv"), EncodeSettings(**settings), "a.mkv")  # type: ignore[arg-type]
+
+
+def test_a_codec_stands_for_its_encoder() -> None:
+    assert chosen("yuv420p", "a.mp4", codec="h264") == ("libx264", "yuv420p")
+    assert chosen("yuva420p", "a.webm", codec="vp9") == ("libvpx-vp9", "yuva420p")
+
+
+@pytest.mark.parametrize(
+    ("samples", "output", "stored"),
+    [
+        ("yuva420p", "a.webm", ("libvpx-vp9", "yuva420p")),
+        ("yuva420p", "a.mkv", ("libvpx-vp9", "yuva420p")),
+        ("yuva420p10le", "a.mkv", ("ffv1", "yuva420p10le")),
+        ("yuva444p", "a.mkv", ("ffv1", "yuva444p")),
+        ("ya8", "a.mkv", ("ffv1", "ya8")),
+        ("yuva420p", "a.mov", ("prores_ks", "yuva444p10le")),
+        ("yuva444p16le", "a.mov", ("prores_ks", "yuva444p10le")),
+        ("yuva444p12le", "a.webm", ("libvpx-vp9", "yuva420p")),
+        ("yuva420p", "a.mp4", ("libx264", "yuv420p")),
+        ("yuva444p12le", "a.ts", ("libx265", "yuv444p12le")),
+    ],
+)
+def test_alpha_outranks_depth_and_chroma(samples: str, output: str, stored: tuple[str, str]) -> None:
+    assert chosen(samples, output) == stored

@@ -149,3 +149,15 @@ def test_overwrite(tmp_path: Path, repeat: dict[int, Path]) -> None:
 )
 def test_by_its_name(name: str, still: bool) -> None:
     assert stills.is_still(name) is still
+
+
+def test_what_is_clear_or_opaque_stays_exactly_so(tmp_path: Path) -> None:
+    """By the network that ships."""
+    y, x = np.mgrid[:48, :64]
+    alpha = np.where(np.hypot(x - 32, y - 24) < 16, 255, 0).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "in.png"), np.dstack([*[np.full_like(alpha, 90)] * 3, alpha]))
+    stills.run(RunSettings.of(input=str(tmp_path / "in.png"), output=str(tmp_path / "out.png")))
+    got = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
+    assert got is not None
+    assert (got[:12, :, 3] == 0).all()
+    assert (got[36:60, 52:76, 3] == 255).all()

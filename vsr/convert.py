@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import av.error
 import numpy as np
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 FULL, BT709 = 2, 1  # AVCOL_RANGE; H.273 table 4
 RANGES = ("MPEG", "JPEG")
 MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}  # H.273's to swscale's
+FLOAT = re.compile(r"f(16|32)(le|be)?$")
 DEPTHS = (8, 9, 10, 12, 14, 16)  # of FFmpeg's planar formats; it has none of some depths with alpha
 
 
@@ -30,14 +33,14 @@ def planar_format(format: VideoFormat, *, alpha: bool = False) -> PlanarFormat:
         alpha: with the plane of opacity, where `format` has one.
 
     Raises:
-        InputError: float or Bayer samples.
+        InputError: float or Bayer samples, or those of hardware.
     """
     exact = PlanarFormat.of(format.name)
     if exact is not None:
         return exact if alpha else exact.opaque
-    if "bayer" in format.name or any(component.bits > 16 for component in format.components):
+    bits = max((component.bits for component in format.components), default=0)
+    if not 0 < bits <= 16 or "bayer" in format.name or FLOAT.search(format.name):
         raise InputError(f"pixel format {format.name} is not supported: integer YUV, RGB or grey is")
-    bits = max(8, *(component.bits for component in format.components))
     made = (PlanarFormat(chroma=_chroma(format), depth=d, alpha=alpha and has_alpha(format.name)) for d in DEPTHS)
     return next(f for f in made if f.depth >= bits and (not f.alpha or _exists(f.pix_fmt)))
 
@@ -83,9 +86,16 @@ def copy_in(frame: VideoFrame, format: PlanarFormat, planes: Planes, colour: Col
     recoding = _recoding(frame, wanted, colour)
     if own is None or own.opaque != wanted or recoding:
         given = _renamed(frame, own) if own and recoding else frame
-        frame, own = given.reformat(format=wanted.pix_fmt, threads=1, **recoding), wanted
+        frame, own = _reformatted(given, wanted, recoding), wanted
     for source, target in zip(samples(frame, own), planes[: 1 if wanted.chroma == "grey" else 3], strict=False):
         np.copyto(target, source[: target.shape[0], : target.shape[1]])
+
+
+def _reformatted(frame: VideoFrame, format: PlanarFormat, recoding: dict[str, Any]) -> VideoFrame:
+    try:
+        return frame.reformat(format=format.pix_fmt, threads=1, **recoding)
+    except (av.error.FFmpegError, OSError) as error:
+        raise InputError(f"pixel format {frame.format.name} can't be converted here ({error.strerror})") from error
 
 
 def _recoding(frame: VideoFrame, format: PlanarFormat, colour: Colour | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import av
@@ -113,14 +113,19 @@ def facts_of(codec: str) -> EncoderFacts:
     """
     if codec in ENCODERS:
         return ENCODERS[codec]
+    formats = getattr(_encoder(codec), "video_formats", None) or ()
+    return EncoderFacts(stores=tuple(format.name for format in formats if PlanarFormat.of(format.name)))
+
+
+def _encoder(codec: str) -> av.Codec:
+    """The wheel's encoder; of a codec, FFmpeg's choice for it. Raises UsageError where there is none."""
     known = ", ".join(ENCODERS)
     if codec not in av.codecs_available:
         raise UsageError(f"no encoder named {codec} here (known: {known})")
     try:
-        formats = getattr(av.Codec(codec, "w"), "video_formats", None) or ()
-    except av.error.FFmpegError as error:
+        return av.Codec(codec, "w")
+    except (av.error.FFmpegError, ValueError) as error:
         raise UsageError(f"{codec} only decodes; encoders: {known}") from error
-    return EncoderFacts(stores=tuple(format.name for format in formats if PlanarFormat.of(format.name)))
 
 
 def choose_encoder(
@@ -137,6 +142,8 @@ def choose_encoder(
             this container, or an option it doesn't have.
     """
     if settings.codec:
+        settings = replace(settings, codec=_encoder(settings.codec).name)
+        assert settings.codec is not None
         _check_container(settings.codec, container, name)
         if facts_of(settings.codec).hardware:
             _check_opens(settings.codec, container)

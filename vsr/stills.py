@@ -44,6 +44,7 @@ def run(settings: RunSettings) -> Report:
         InputError: unreadable. UsageError: options that only videos have, or an output that is no picture.
         OutputError: can't be written, or read back differs in size.
     """
+    from vsr.backends.opacity import hold
     from vsr.upscaler import Upscaler
 
     settings.validate()
@@ -60,7 +61,9 @@ def run(settings: RunSettings) -> Report:
         if alpha is not None and suffix in NO_ALPHA:
             report.note(f"dropped: the alpha channel ({suffix} has none)")
         elif alpha is not None:
-            result = _join(result, upscaler(alpha))
+            opacity = upscaler(alpha)
+            hold(alpha, opacity)
+            result = _join(result, opacity)
         report.engine = upscaler.label
     if result.dtype.itemsize > 1 and suffix not in DEEP:
         report.note(f"stored in 8 bits ({suffix} has no more)")
