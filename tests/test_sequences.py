@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import vsr
-from clips import Clip, Sound, end_of_picture, frames, video
+from clips import Clip, Sound, end_of_picture, frames, video, with_profile
 from vsr import y4m
 from vsr.cli.run import main
 from vsr.colour import turn
@@ -47,6 +47,13 @@ def upscale(repeat: dict[int, Path]) -> Any:
     return lambda source, target, **options: vsr.upscale(
         source, target, **{"model": repeat[2], "precision": "float32"} | options
     )
+
+
+def test_a_profile_is_said(tmp_path: Path, upscale: Any) -> None:
+    source = numbered(tmp_path / "in", range(3))
+    for path in (tmp_path / "in").iterdir():
+        with_profile(path)
+    assert "ICC profile" in str(upscale(source, tmp_path / "out.mp4").notes)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

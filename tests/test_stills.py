@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
 
+from clips import Clip, png_chunk, with_profile
 from vsr import stills
 from vsr.errors import InputError, OutputError, UsageError
 from vsr.report import Report
@@ -86,24 +90,12 @@ def test_alpha_where_there_is_no_place(tmp_path: Path, repeat: dict[int, Path], 
     assert report.notes == [f"dropped: the alpha channel ({suffix} has none)"]
 
 
-def test_a_photo_is_turned_upright(tmp_path: Path, repeat: dict[int, Path]) -> None:
-    source, target = tmp_path / "in.jpg", tmp_path / "out.png"
-    cv2.imwrite(str(source), picture((16, 32, 3)))
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6: a quarter turn
-    data = source.read_bytes()
-    source.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
-    run(source, target, repeat)
-    got = cv2.imread(str(target))
-    assert got is not None
-    assert got.shape == (64, 32, 3)
-
-
 @pytest.mark.parametrize(
     ("source", "target", "options", "kind", "reason"),
     [
         ("missing.png", "out.png", {}, InputError, "no such file"),
         ("text.png", "out.png", {}, InputError, "can't be read as a picture"),
-        ("float.tif", "out.png", {}, InputError, "samples are float32; 8 or 16 bits"),
+        ("float.tif", "out.png", {}, InputError, "samples that aren't 8 or 16 bits"),
         ("in.png", "out.mp4", {}, UsageError, "a picture goes to a picture"),
         ("in.png", "out", {}, UsageError, "a picture goes to a picture"),
         ("in.png", "in.png", {"overwrite": True}, OutputError, "is the input itself"),
@@ -161,3 +153,98 @@ def test_what_is_clear_or_opaque_stays_exactly_so(tmp_path: Path) -> None:
     assert got is not None
     assert (got[:12, :, 3] == 0).all()
     assert (got[36:60, 52:76, 3] == 255).all()
+
+
+def with_exif(path: Path, orientation: int) -> None:
+    """Puts an orientation into a JPEG or PNG."""
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0" + bytes([orientation]) + bytes(6)
+    data = path.read_bytes()
+    if path.suffix == ".png":
+        path.write_bytes(data[:33] + png_chunk(b"eXIf", exif) + data[33:])
+    else:
+        path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 8) + b"Exif\0\0" + exif + data[2:])
+
+
+# Where the top left corner and the one right of it go, as (bottom, right).
+CORNERS = {
+    1: ((0, 0), (0, 1)), 2: ((0, 1), (0, 0)), 3: ((1, 1), (1, 0)), 4: ((1, 0), (1, 1)),
+    5: ((0, 0), (1, 0)), 6: ((0, 1), (1, 1)), 7: ((1, 1), (0, 1)), 8: ((1, 0), (0, 0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", CORNERS)
+@pytest.mark.parametrize(("name", "alpha"), [("in.jpg", False), ("in.png", False), ("in.png", True)])
+def test_photos_are_turned_upright_once(
+    tmp_path: Path, repeat: dict[int, Path], orientation: int, name: str, *, alpha: bool
+) -> None:
+    given = np.full((16, 32, 4 if alpha else 3), 255, np.uint8)
+    given[:8, :16, :3], given[:8, 16:, :3] = (0, 0, 255), (0, 255, 0)  # red, green
+    cv2.imwrite(str(tmp_path / name), given)
+    with_exif(tmp_path / name, orientation)
+    run(tmp_path / name, tmp_path / "out.png", repeat)
+    got = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
+    assert got is not None
+    assert got.shape == ((64, 32) if orientation > 4 else (32, 64)) + given.shape[2:]
+    for (bottom, right), colour in zip(CORNERS[orientation], ((0, 0, 255), (0, 255, 0)), strict=True):
+        corner = got[-6 if bottom else 5, -6 if right else 5, :3]
+        assert abs(corner.astype(int) - colour).max() < 12
+
+
+def test_a_profile_is_said(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    source = tmp_path / "in.png"
+    cv2.imwrite(str(source), picture((8, 8, 3)))
+    with_profile(source)
+    report = run(source, tmp_path / "out.png", repeat)
+    assert report.notes == ["dropped: the ICC profile; the picture's colours will be taken for sRGB"]
+
+
+def test_a_jpeg_cut_short_is_damage(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    source = tmp_path / "in.jpg"
+    cv2.imwrite(str(source), np.random.default_rng(1).integers(0, 255, (64, 64, 3)).astype(np.uint8))
+    assert run(source, tmp_path / "a.png", repeat).exit_code == 0
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
+    report = run(source, tmp_path / "b.png", repeat)
+    assert (report.exit_code, report.damage) == (5, ["the JPEG ends early; its last lines are grey or missing"])
+
+
+@pytest.mark.parametrize("kept", [20, 60, 200])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
+def test_files_cut_short_end_in_one_line(tmp_path: Path, repeat: dict[int, Path], suffix: str, kept: int) -> None:
+    source = tmp_path / f"in{suffix}"
+    cv2.imwrite(str(source), np.random.default_rng(1).integers(0, 255, (64, 64, 3)).astype(np.uint8))
+    source.write_bytes(source.read_bytes()[:kept])
+    with pytest.raises(InputError) as caught:
+        run(source, tmp_path / "out.png", repeat)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
+def most_memory(*, reset: bool = False) -> int:
+    """KiB that this process took at most, since the last reset."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    side, packed = 16000, zlib.compressobj(9)
+    rows = b"".join(packed.compress(bytes(3 * side + 1)) for _ in range(side)) + packed.flush()
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    (tmp_path / "in.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
+    )
+    before = most_memory(reset=True)
+    with pytest.raises(InputError, match="over the limit of"):
+        stills.run(RunSettings.of(input=str(tmp_path / "in.png"), output=str(tmp_path / "out.png")))
+    assert most_memory() - before < 100 << 10
+
+
+@pytest.mark.parametrize(("pix_fmt", "shape"), [("rgb24", (32, 48, 3)), ("monob", (32, 48)), ("gray16be", (32, 48))])
+def test_rarer_kinds_of_png(tmp_path: Path, repeat: dict[int, Path], pix_fmt: str, shape: tuple[int, ...]) -> None:
+    source = Clip(codec="png", pix_fmt=pix_fmt, pts=range(1), size=(48, 32))
+    with av.open(str(source.write(tmp_path / "in.mov"))) as clip:
+        (tmp_path / "in.png").write_bytes(bytes(next(clip.demux(clip.streams.video[0]))))
+    run(tmp_path / "in.png", tmp_path / "out.png", repeat)
+    got = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
+    assert got is not None
+    assert got.shape == (shape[0] * 2, shape[1] * 2, *shape[2:])

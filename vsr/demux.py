@@ -136,7 +136,8 @@ def _described(stream: VideoStream) -> str:
 
 def _check_track(container: InputContainer, stream: VideoStream, name: str, limits: Limits) -> None:
     track, context = f"{name}: video track {stream.index}", stream.codec_context
-    if "enc_key_id" in stream.metadata or is_encrypted(str(files(name)[0])):
+    boxes = "mp4" in container.format.name
+    if "enc_key_id" in stream.metadata or (boxes and is_encrypted(container.name.removeprefix("file:"))):
         raise InputError(f"{track} is encrypted; vsr can't decrypt")
     if context is None:
         raise InputError(f"{track} has a codec without decoder")

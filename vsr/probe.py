@@ -82,6 +82,8 @@ def scan(container: InputContainer, stream: VideoStream) -> Scan:
             if packet.is_keyframe:
                 keys.append(Key(packet.pts, number))
         said |= in_packet(packet, *form).keys()
+        if stream.codec_context.name == "png" and sidedata.profiled(bytes(packet)):
+            said.add(sidedata.PROFILE)
     shown.sort()
     pts = tuple(sorted({time for time, _ in shown}))  # packets that share one make one frame
     end = sum(shown[-1]) if shown and shown[-1][1] else None

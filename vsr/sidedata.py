@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vsr.frame import TrackFacts
 
 MASTERING, LIGHT, AMBIENT = "MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL", "AMBIENT_VIEWING_ENVIRONMENT"
-STEREO = "STEREO3D"
+STEREO, PROFILE = "STEREO3D", "ICC_PROFILE"
 CAPTIONS, HDR10_PLUS, ACTIVE_FORMAT = "A53_CC", "DYNAMIC_HDR_PLUS", "AFD"
 DOLBY_VISION, DOLBY_VISION_BITS = "DOVI_METADATA", "DOVI_RPU_BUFFER"
 NAMES: Mapping[str, str] = {
@@ -32,12 +32,13 @@ NAMES: Mapping[str, str] = {
     HDR10_PLUS: "HDR10+ metadata",
     ACTIVE_FORMAT: "active format description",
     "DYNAMIC_HDR_VIVID": "HDR Vivid metadata",
-    "ICC_PROFILE": "ICC profile",
+    PROFILE: "ICC profile",
     STEREO: "stereoscopic layout",
     "SPHERICAL": "360° projection",
     "S12M_TIMECODE": "time codes of the frames",
 }
 UNNAMED = range(28, 36)  # types that PyAV (18.1) has no name for; EXIF is 31, its orientation comes as a matrix too
+ICC = 15  # AV_FRAME_DATA_ICC_PROFILE
 CHANGING = (CAPTIONS, HDR10_PLUS, ACTIVE_FORMAT)  # from frame to frame
 # What decoders read back from a stream of this kind.
 HELD: Mapping[Family | None, tuple[str, ...]] = {
@@ -56,18 +57,28 @@ IPT_C2 = 15  # matrix coefficients of Dolby Vision profile 5, H.273 table 4
 
 
 def raw(frame: VideoFrame) -> dict[str, bytes]:
-    """A frame's side data by type name, but for types that PyAV doesn't know."""
+    """A frame's side data by type name, but for types that PyAV doesn't know and a profile from PNG.
+
+    PyAV frees the dictionary of a side data that has one a second time: that of an ICC profile from PNG, whose samples
+    are packed. `profiled` tells it.
+    """
+    if not frame.format.is_planar:
+        frame = _without(frame, ICC, *UNNAMED)
     try:
         every: Any = frame.side_data  # its stub has another type
     except ValueError:
-        every = _named(frame).side_data
+        every = _without(frame, *UNNAMED).side_data
     return {data.type.name: bytes(data) for data in every}
 
 
-def _named(frame: VideoFrame) -> VideoFrame:
-    """The frame without side data of unnamed types, at which PyAV raises ValueError for all of it."""
+def profiled(png: bytes) -> bool:
+    """Whether a PNG has an ICC profile, W3C PNG 11.3.2.3: it stands before the samples."""
+    return png.startswith(b"\x89PNG") and 0 < png.find(b"iCCP") < png.find(b"IDAT")
+
+
+def _without(frame: VideoFrame, *kinds: int) -> VideoFrame:
     graph = Graph()
-    filters = [graph.add("sidedata", f"mode=delete:type={kind}") for kind in UNNAMED]
+    filters = [graph.add("sidedata", f"mode=delete:type={kind}") for kind in kinds]
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))
     graph.link_nodes(source, *filters, graph.add("buffersink")).configure()
     graph.vpush(frame)

@@ -193,7 +193,7 @@ def notes(tracks: Iterable[Track], container: Container) -> list[str]:
 
 
 def _decide(stream: Stream, container: Container, target: OutputContainer, audio: Audio) -> Track:
-    codec = (stream.codec_context.name if stream.codec_context is not None else stream.name) or ""
+    codec = stream.codec_context.name if stream.codec_context is not None else getattr(stream, "name", None) or ""
     why = _obstacle(stream, codec, container, target)
     encoder, text = None, ""
     if stream.type == "audio" and audio == "none":

@@ -129,6 +129,8 @@ def repacked(source: Path, target: Path, noise: np.random.Generator) -> None:
             )
             again.is_keyframe, again.stream = packet.is_keyframe, tracks[packet.stream.index]
             made.mux(again)
+    if not target.exists():
+        raise ValueError("no packets")
 
 
 def damage(seed: int, files: Sequence[Path], folder: Path) -> tuple[Path, str]:
@@ -267,9 +269,9 @@ def repeat(seed: int, keep: Path) -> Outcome:
     """One case again; its files stay in `keep`."""
     worker = Worker()
     with tempfile.TemporaryDirectory() as made:
-        files, model = sources(Path(made)), keep / "repeat.onnx"
+        files, model = sources(Path(made)), Path(made) / "repeat.onnx"
         model.write_bytes(luma_model(2, zero=True, channels=2, body=0).proto.SerializeToString())
-        (keep / "case").mkdir()
+        (keep / "case").mkdir(parents=True)
         try:
             return case(seed, files, model, worker, keep / "case")
         finally:
