@@ -23,7 +23,7 @@ from vsr.encode import configure, open_encoder
 from vsr.errors import OutputError, VsrError
 from vsr.job import Job
 from vsr.report import LeftOut, Report
-from vsr.tags import kept_tags, track_tags
+from vsr.tags import is_keyed, kept_tags, track_tags
 from vsr.tracks import container_for
 
 if TYPE_CHECKING:
@@ -135,6 +135,9 @@ def _options(job: Job, source: InputContainer | None) -> dict[str, str]:
     """Muxer options. MP4's edit lists count in the movie's time scale, so it must be a multiple of every track's."""
     container = container_for(job.output)
     options = dict(container.options)
+    covers = any(track.kind == "cover" and track.action == "copy" for track in job.tracks)
+    if source is not None and is_keyed(source.metadata, container.muxer, covers=covers):
+        options["movflags"] = options.get("movflags", "") + "+use_metadata_tags"
     if container.exact:
         kept = [track for track in job.tracks if track.action == "copy"]
         sound: list[Any] = [source.streams[t.index] for t in kept if t.kind == "audio"] if source else []
@@ -167,6 +170,9 @@ def _describe(job: Job, source: InputContainer, target: OutputContainer) -> None
     stream, track = source.streams[job.source.stream], target.streams[0]
     target.metadata.update(kept_tags(source.metadata))
     track.metadata.update(track_tags(stream, container_for(job.output).muxer))
+    if job.source.start > 0 and job.source.trimmed:
+        for tags in (target.metadata, track.metadata):
+            tags.pop("timecode", None)
     track.disposition = stream.disposition
     chapters = kept_chapters(source, job.source)
     if chapters:

@@ -113,16 +113,20 @@ def probe(settings: RunSettings) -> Job:
             exports.check_numbered(settings.input, settings.output, overwrite=settings.overwrite)
     if settings.input == "-":
         source = _piped(y4m.read_header(sys.stdin.buffer), settings)
-        return _job(settings, source, (), (Chunk(index=0, start=source.start, end=source.end),))
+        return _job(settings, source, (), (Chunk(index=0, start=source.start, end=source.end),), [])
     with open_input(settings.input, settings.limits) as container:
         scanned = scan(container, video_stream(container, settings.input, settings.limits, settings.stream))
     with open_input(settings.input, settings.limits) as container:
         stream = video_stream(container, settings.input, settings.limits, settings.stream)
         fate: tuple[Track, ...] = ()
+        notes: list[str] = []
         if settings.sink is None and settings.output != "-":
             fate = _fate(settings, container, stream.index)
+            if not exports.sink_for(settings.output):
+                target = container_for(settings.output)
+                notes = tracks.notes(container, stream, fate, target, later=settings.start > 0)
         source = _source(settings, container, stream, scanned, fate)
-    return _job(settings, source, fate, _chunks(settings, source, scanned))
+    return _job(settings, source, fate, _chunks(settings, source, scanned), notes)
 
 
 def _chunks(settings: RunSettings, source: Source, scanned: Scan) -> tuple[Chunk, ...]:
@@ -309,16 +313,15 @@ def _origin(
     return min(starts) // grid * grid
 
 
-def _job(settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks: tuple[Chunk, ...]) -> Job:
+def _job(
+    settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks: tuple[Chunk, ...], notes: list[str]
+) -> Job:
     scale = _scale(settings, source)
     source = replace(source, limits=fitting(source.path, source.width, source.height, scale, settings.limits))
     engine = EngineSettings(**{**vars(settings.engine), "scale": scale})
     choice = resolve(engine, source.format.depth)
     sink = settings.sink or exports.sink_for(settings.output)
     file = settings.sink is None and settings.output != "-"
-    notes = [] if sink else tracks.notes(fate, container_for(settings.output))
-    if any(track.kind == "video" for track in fate):
-        notes.insert(0, f"video track {source.stream} is upscaled (--stream chooses another)")
     encoder = None if sink else _encoder(settings, source, scale, notes)
     fit = None
     if sink in ("y4m", "gif", "pictures"):

@@ -116,8 +116,15 @@ def lost_tags(stream: Stream, muxer: str) -> list[str]:
     return [*lost, "title"] if title(stream) and muxer == "mpegts" else lost
 
 
-def lost_file_tags(metadata: Mapping[str, str], muxer: str) -> list[str]:
+def is_keyed(metadata: Mapping[str, str], muxer: str, *, covers: bool) -> bool:
+    """Whether MP4 or MOV should store tags by free names, as phones do; then there is no place for cover art."""
+    return muxer in ("mp4", "mov") and not covers and any(key.startswith("com.") for key in metadata)
+
+
+def lost_file_tags(metadata: Mapping[str, str], muxer: str, *, covers: bool) -> list[str]:
     """Tags of the whole file that the output can't hold."""
     known = FILE_TAGS[muxer]
+    if known is None or is_keyed(metadata, muxer, covers=covers):
+        return []
     names = (key for key in kept_tags(metadata) if not key.endswith("-eng"))  # FFmpeg gives some twice
-    return [] if known is None else [key for key in names if key.lower() not in known.split()]
+    return [key for key in names if key.lower() not in known.split()]

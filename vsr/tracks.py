@@ -18,7 +18,7 @@ from vsr.errors import UsageError
 from vsr.settings import Audio
 from vsr.sound import SoundCodec
 from vsr.subtitles import TEXT
-from vsr.tags import language, lost_tags
+from vsr.tags import language, lost_file_tags, lost_tags, tag
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -177,18 +177,37 @@ def left(source: InputContainer, video_index: int, why: str) -> tuple[Track, ...
     )
 
 
-def notes(tracks: Iterable[Track], container: Container) -> list[str]:
-    """What the user should hear of before the first frame: every track or language that isn't kept as it was."""
-    lines = []
-    for track in tracks:
-        if track.action == "drop":
-            lines.append(f"dropped: {track} {track.why}")
-            continue
+def notes(
+    source: InputContainer, picture: Stream, tracks: Iterable[Track], container: Container, *, later: bool
+) -> list[str]:
+    """What the user should hear of before the first frame: everything that isn't kept as it was.
+
+    Args:
+        later: the part asked for begins after the input does.
+    """
+    lines, muxer, fate = [], container.muxer, list(tracks)
+    if any(track.kind == "video" for track in fate):
+        lines.append(f"video track {picture.index} is upscaled (--stream chooses another)")
+    for track in fate:
+        lines += _said_of(track, muxer)
+    covers = any(track.kind == "cover" and track.action == "copy" for track in fate)
+    lost = lost_tags(picture, muxer), lost_file_tags(source.metadata, muxer, covers=covers)
+    owners = "the picture track", "the file"
+    lines += [f"dropped: of {owner}: {', '.join(tags)}" for owner, tags in zip(owners, lost, strict=True) if tags]
+    if muxer == "mpegts" and source.chapters():
+        lines.append(f"dropped: {len(source.chapters())} chapters (mpegts has no place for them)")
+    if later and tag(picture.metadata, "timecode"):
+        lines.append("dropped: the timecode, which is that of the input's first frame")
+    return lines
+
+
+def _said_of(track: Track, muxer: str) -> list[str]:
+    if track.action == "drop":
+        return [f"dropped: {track} {track.why}"]
+    lines = [f"dropped: of {track}: {', '.join(track.lost)} (has no place in {muxer})"] if track.lost else []
+    if track.action == "convert":
         styles = ", without its styles" if track.codec in ("ass", "ssa") else ""
-        if track.action == "convert":
-            lines.append(f"converted: {track} {track.why}: to {track.sound or track.text + styles}")
-        if track.lost:
-            lines.append(f"dropped: of {track}: {', '.join(track.lost)} (has no place in {container.muxer})")
+        lines.insert(0, f"converted: {track} {track.why}: to {track.sound or track.text + styles}")
     return lines
 
 
