@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("av", "cv2", "numpy", "onnx", "openvino", "torch")
-LIGHT = ("vsr", "vsr.errors", "vsr.settings", "vsr.networks", "vsr.cli.run", "vsr.cli.doctor")
+LIGHT = (
+    "vsr",
+    "vsr.errors",
+    "vsr.settings",
+    "vsr.networks",
+    "vsr.cli.run",
+    "vsr.cli.options",
+    "vsr.cli.stop",
+    "vsr.cli.doctor",
+)
 COMMANDS = ("run", "train", "eval", "doctor")
 SECONDS = 0.3 if "CI" in os.environ else 0.15  # the promise is 0.15; shared CI machines are slow and busy
 TRIES = 20

@@ -12,8 +12,10 @@ import pytest
 from clips import Clip, Sound, uneven
 from vsr.errors import InputError, OutputError, UsageError
 from vsr.job import Job
-from vsr.probe import check_output, probe, scan
+from vsr.probe import probe
+from vsr.scan import scan
 from vsr.settings import RunSettings
+from vsr.target import check_output
 
 MS = Fraction(1, 1000)
 

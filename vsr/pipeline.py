@@ -26,11 +26,12 @@ from vsr.frame import Frame
 from vsr.job import Job, Source, unchanged
 from vsr.mux import global_header, mux, rehearse, writing
 from vsr.prefetch import prefetch
-from vsr.probe import check_output, partial_name, probe
+from vsr.probe import probe
 from vsr.report import Clock, LeftOut, Report
 from vsr.resume import WorkFolder, work_folder
 from vsr.settings import EngineSettings, RunSettings
 from vsr.signature import Signatures
+from vsr.target import check_output, partial_name
 from vsr.upscaler import UpscaleStage
 from vsr.verify import verify
 

@@ -19,9 +19,10 @@ from vsr.errors import OutputError, UsageError
 from vsr.frame import Frame
 from vsr.mux import global_header
 from vsr.pipeline import decoded, upscaling
-from vsr.probe import check_output, probe
+from vsr.probe import probe
 from vsr.report import Report
 from vsr.settings import RunSettings
+from vsr.target import check_output
 from vsr.upscaler import UpscaleStage
 
 TIMED_FRAMES = 24

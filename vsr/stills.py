@@ -15,10 +15,10 @@ from vsr.demux import READ_ERRORS
 from vsr.errors import InputError, UsageError
 from vsr.limits import bind, fitting, opening
 from vsr.pictures import DEEP, NO_ALPHA, STILLS, store, upright
-from vsr.probe import check_output
 from vsr.report import Report
 from vsr.sequences import pattern
 from vsr.settings import Limits, RunSettings
+from vsr.target import check_output
 
 if TYPE_CHECKING:
     import numpy.typing as npt
