@@ -129,6 +129,19 @@ def test_another_shape_keeps_it(size: tuple[int, int], inner: tuple[int, int]) -
     assert abs(shown[1].astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("chroma", ["420", "422"])
+@pytest.mark.parametrize("outer", [(95, 63), (96, 63), (95, 64)])
+def test_luma_and_chroma_of_another_shape_stay_together(outer: tuple[int, int], chroma: str) -> None:
+    format = PlanarFormat(chroma=chroma)  # type: ignore[arg-type]
+    job = replace(job_for((48, 32), format), encoder=None, fit=outer)
+    for size in ((64, 32), (32, 32), (48, 33), (30, 80), (200, 34)):
+        given = frame(spec(chroma, 8, size, "left"))
+        shown = fit.planes(replace(given, planes=tuple(np.full_like(p, 200) for p in given.planes)), job)
+        for step, axis in ((2, 1), (2 if chroma == "420" else 1, 0)):
+            luma_ends, chroma_ends = (np.flatnonzero((plane > 160).any(1 - axis))[[0, -1]] for plane in shown[:2])
+            assert (luma_ends // step == chroma_ends).all()
+
+
 def job_for(size: tuple[int, int], format: PlanarFormat, **more: Any) -> Job:
     """A job that upscales twice from `size`, into FFV1."""
     from vsr.frame import TrackFacts

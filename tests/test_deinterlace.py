@@ -156,6 +156,8 @@ def test_what_idet_sees(order: str) -> None:
     pulled = (weave(number, order if number % 5 in (2, 3) else "") for number in range(60))
     assert woven(pulled) == order  # film at 30 frames a second
     assert woven(iter(())) == ""
+    shrinks = (weave(number, order, SIZE if number < 20 else (64, 32)) for number in range(40))
+    assert woven(shrinks) == order  # by the frames before
 
 
 def test_ordinary_clips_pay_one_frame() -> None:

@@ -229,6 +229,14 @@ def test_pictures_there_are_not_lost(tmp_path: Path, upscale: Any) -> None:
     assert upscale(source, tmp_path / "f%04d.png", overwrite=True).frames_written == 6
 
 
+def test_no_picture_of_the_input_is_replaced(tmp_path: Path, upscale: Any) -> None:
+    source = numbered(tmp_path / "in", (9999, 10000), "f%d.png")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    for given, made in ((source, "link/f%05d.png"), (tmp_path / "in" / "f9999.png", "in/f%04d.png")):
+        with pytest.raises(OutputError, match="is the input itself"):
+            probe(RunSettings(input=str(given), output=str(tmp_path / made), overwrite=True))
+
+
 @pytest.mark.parametrize("size", [None, (70, 50)])
 def test_y4m_into_a_file(tmp_path: Path, upscale: Any, size: tuple[int, int] | None) -> None:
     source = Clip(sounds=[Sound()], aspect=Fraction(4, 3)).write(tmp_path / "in.mp4")

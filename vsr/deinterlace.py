@@ -54,12 +54,13 @@ def fields(pictures: Iterator[VideoFrame], codec: str, container: str, rate: Fra
 
 
 def woven(pictures: Iterable[VideoFrame]) -> Fields:
-    """What idet sees in the first pictures: "tff" or "bff" where a quarter of those it can tell are two fields woven.
+    """What idet sees in the first pictures of one size: "tff" or "bff" where a quarter of those it tells are woven.
 
     A quarter, because film stretched to 30 frames a second (3:2 pulldown) has two such frames in five.
     """
     counts = {"tff": 0.0, "bff": 0.0, "progressive": 0.0}
-    for picture in _filtered(islice(pictures, SAMPLED), "idet", ""):
+    _, alike = next(groupby(islice(pictures, SAMPLED), _layout), (None, ()))
+    for picture in _filtered(alike, "idet", ""):
         counts = {kind: float(picture.metadata[f"lavfi.idet.multiple.{kind}"]) for kind in counts}
         if sum(counts.values()) >= ENOUGH:
             break
@@ -75,8 +76,13 @@ def deinterlaced(pictures: Iterable[VideoFrame], scanned: Fields) -> Iterator[Vi
     Pictures that aren't flagged as interlaced stay as they are, but for "tff" and "bff".
     """
     which = f"parity={scanned}:deint=all" if scanned in ("tff", "bff") else "parity=auto:deint=interlaced"
-    for _, alike in groupby(pictures, key=lambda picture: (picture.width, picture.height, picture.format.name)):
+    for _, alike in groupby(pictures, _layout):
         yield from _filtered(alike, "bwdif", f"mode=send_frame:{which}")
+
+
+def _layout(picture: VideoFrame) -> tuple[int, int, str]:
+    """What a filter graph is made for: another one would read past the end of a smaller picture."""
+    return picture.width, picture.height, picture.format.name
 
 
 def _filtered(pictures: Iterable[VideoFrame], filter: str, options: str) -> Iterator[VideoFrame]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +16,7 @@ from vsr.frame import Frame
 from vsr.job import Job, Source, unchanged
 from vsr.pictures import DEEP, NO_ALPHA, STILLS
 from vsr.report import Report
-from vsr.sequences import pattern
+from vsr.sequences import files, pattern
 from vsr.settings import EncodeSettings, RunSettings
 from vsr.tracks import Track
 
@@ -40,18 +39,14 @@ def keeps_alpha(output: str) -> bool:
 
 
 def check_numbered(source: str, output: str, *, overwrite: bool) -> None:
-    """Raises OutputError where numbered pictures are there already, or are the input itself."""
-    given, made = pattern(source), pattern(output, literal=False)
+    """Raises OutputError where numbered pictures are there already, or are the input itself, whole or in part."""
+    made = pattern(output, literal=False)
     assert made is not None
-    if (
-        given is not None
-        and given.folder.resolve() == made.folder.resolve()
-        and replace(given, folder=made.folder) == made
-    ):
+    there = [made.path(number) for number in made.numbers()]
+    if {file.resolve() for file in there} & {file.resolve() for file in files(source)}:
         raise OutputError(f"{output}: is the input itself; choose another name")
-    there = made.numbers()
     if there and not overwrite:
-        raise OutputError(f"{made.path(there[0])}: exists already (--overwrite replaces pictures of the same numbers)")
+        raise OutputError(f"{there[0]}: exists already (--overwrite replaces pictures of the same numbers)")
 
 
 def notes(settings: RunSettings, source: Source, fate: Iterable[Track], size: tuple[int, int], sink: str) -> list[str]:

@@ -81,10 +81,13 @@ def _made(frame: Frame, job: Job, format: PlanarFormat, size: Size) -> VideoFram
     whole = VideoFrame(*size, format.pix_fmt)
     _paint(samples(whole, format), format, full=frame.facts.colour.range == FULL)
     parts = samples(resized, format.opaque)
-    for number, (target, part) in enumerate(zip(samples(whole, format), parts, strict=False)):
-        _middle(target, part.shape, format if number else None)[...] = part
     if format.alpha:
-        _middle(samples(whole, format)[-1], inner[::-1], None)[...] = _opacity(given, format, inner)
+        parts += (_opacity(given, format, inner),)
+    left, top = ((outer - part) // 4 * 2 for outer, part in zip(size, inner, strict=True))  # even: chroma follows
+    for target, part in zip(samples(whole, format), parts, strict=True):
+        across, down = (1, 1) if part.shape == inner[::-1] else SUBSAMPLING[format.chroma]
+        rows, columns = part.shape
+        target[top // down :, left // across :][:rows, :columns] = part
     return whole
 
 
@@ -125,15 +128,6 @@ def _paint(planes: Planes, format: PlanarFormat, *, full: bool) -> None:
         plane.fill(1 << (format.depth - 1))
     if format.alpha:
         planes[-1].fill(0)
-
-
-def _middle(plane: Plane, shape: tuple[int, ...], chroma: PlanarFormat | None) -> Plane:
-    """The part of a plane of `shape` in the middle; in luma it begins at even places, so that chroma can follow."""
-    down, across = SUBSAMPLING.get(chroma.chroma, (1, 1))[::-1] if chroma else (1, 1)
-    top, left = ((whole - part) * step // 4 * 2 // step for whole, part, step in zip(
-        plane.shape, shape, (down, across), strict=True))  # fmt: skip
-    middle: Plane = plane[top : top + shape[0], left : left + shape[1]]
-    return middle
 
 
 def _padded(given: Size, size: Size) -> bool:
