@@ -27,7 +27,7 @@ def decoded(path: Path, mode: Verification = "sample") -> tuple[str, list[str]]:
     wrong: list[str] = []
     found = read(path)
     frames = check_decoding(str(path), Limits(), found, mode, wrong).frames
-    return f"{frames} of {len(found.times)} frames decoded", wrong
+    return f"{frames} of {len(found)} frames decoded", wrong
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -199,7 +200,7 @@ class Transcoder:
 Span = tuple[Fraction, Fraction]
 
 
-def spans(frames: list[Span], gap: Fraction) -> list[Span]:
+def spans(frames: Iterable[Span], gap: Fraction) -> list[Span]:
     """(start, end) of frames in the order decoded, those less than `gap` apart joined."""
     joined: list[Span] = []
     for start, end in frames:

@@ -85,6 +85,14 @@ def test_sound_sound_is_not_called_damaged(tmp_path: Path, codec: str, suffix: s
     assert not is_damaged(str(path), 1, LIMITS)
 
 
+def test_samples_of_three_bytes(tmp_path: Path) -> None:
+    """FFmpeg decodes them to four: a packet of whole samples needn't be a multiple of that."""
+    whole = Clip(sounds=[Sound(codec="pcm_s24le", rate=48000)]).write(tmp_path / "a.mkv")
+    shorter = respelt(whole, tmp_path / "b.mkv", lambda payload: payload[:-6])
+    assert not is_damaged(str(shorter), 1, LIMITS)
+    assert is_damaged(str(respelt(whole, tmp_path / "c.mkv", lambda payload: payload[:-1])), 1, LIMITS)
+
+
 def respelt(source: Path, target: Path, change: Any) -> Path:
     """Copies both tracks, sound packet 5 changed."""
     with av.open(str(source)) as given, av.open(str(target), "w", format="matroska") as made:

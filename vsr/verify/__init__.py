@@ -6,6 +6,7 @@ shift by whole ticks common to all tracks.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Set
 from typing import Any
 
@@ -60,17 +61,17 @@ def verify(
         return []
     wrong, amiss = list[str](), list[tuple[Track, str]]()
     with open_input(output, job.output_limits) as written:
-        found = record(written, [stream.index for stream in written.streams if stream.type != "attachment"])
+        found = record(written, [stream.index for stream in written.streams if stream.type != "attachment"], unread=0)
         track: Any = written.streams[0]
-        found[0].times.sort()
+        found[0].ticks = array("q", sorted(found[0].ticks))
         shift = check_times(job, source, found[0], upscaled, wrong)
         check_picture(job, output, wrong)
         said = check_side_data(job, source, output, shift, wrong)
         copies = check_copies(job, source, output, written, found, shift, left_out, wrong, amiss)
         check_opacity(job, source, output, wrong)
-        check_end(job, track, found[0].times[-1] - shift if found[0].times else None, wrong)
+        check_end(job, track, found[0].last - shift if found[0] else None, wrong)
         told = check_description(job, source, written, shift, wrong)
-        check_length(job, written, max((time for one in found.values() for time in one.times), default=0), wrong)
+        check_length(job, written, max(one.last for one in found.values()), wrong)
     decoded = check_decoding(output, job.output_limits, found[0], mode, wrong)
     right = check_shown(decoded.shown, encoded, found[0], wrong) if encoded else False
     sound = check_sound(source, output, job, wrong) if mode == "full" else ""
@@ -81,7 +82,7 @@ def verify(
             wrong.append(f"{kept}: {problem}")
     if wrong:
         raise VerificationError(f"{job.output} was not written; read back, it was wrong: " + "; ".join(wrong))
-    frames = f"{len(found[0].times)} frames, every pts"
-    pictures = f"{decoded.frames} of {len(found[0].times)} frames decoded{' and seen to be right' if right else ''}"
+    frames = f"{len(found[0])} frames, every pts"
+    pictures = f"{decoded.frames} of {len(found[0])} frames decoded{' and seen to be right' if right else ''}"
     facts = f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation{', alpha' * job.source.format.alpha}"
     return [frames, facts, *said, *copies, *told, *filter(None, [pictures, sound])]

@@ -6,20 +6,21 @@ import zlib
 from collections import Counter
 from collections.abc import Set
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vsr.carry import Range, attached, is_attached
 from vsr.demux import is_cover, open_input
 from vsr.job import Job
 from vsr.report import LeftOut
 from vsr.tracks import Track, container_for
-from vsr.verify.recording import Recording, record
+from vsr.verify.recording import Place, Recording, record
 from vsr.verify.sound import check_sound, planned_sound, written_sound
 from vsr.verify.subtitles import check_subtitles, planned_cues, written_cues
 from vsr.verify.tags import check_tags
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.stream import Stream
 
 
@@ -44,10 +45,8 @@ def check_copies(
     with open_input(source, job.source.limits) as original:
         wrong += _check_covers(job, original, written)
         kept = [track for track in job.tracks if track.action != "drop" and not is_attached(track)]
-        place = Range(job.source, hidden=container_for(job.output).exact).place
-        copies = record(original, [track.index for track in kept if track.action == "copy"], place)
-        planned = {index: _planned(job, index, recording, left_out) for index, recording in copies.items()}
-        check = TrackCheck(job, output, planned, shift)
+        copied = [track.index for track in kept if track.action == "copy"]
+        check = TrackCheck(job, output, record(original, copied, _planned(job, left_out)), shift)
         tracks = _matched(kept, written, check)
         if tracks is None:
             wrong.append(f"{len(_timed(job, written))} tracks instead of {1 + len(kept)}")
@@ -97,7 +96,7 @@ class TrackCheck:
         """Whether nothing of the track was to be written."""
         if track.sound or track.text:
             return not (self._sounds if track.sound else self._cues)[track.index]
-        return not self._planned[track.index].times
+        return not self._planned[track.index]
 
     def __call__(self, track: Track, stream: Stream, found: Recording | None) -> tuple[str, str]:
         """(what is wrong, or ""; what is right)."""
@@ -112,7 +111,7 @@ class TrackCheck:
             return problem, f"to {track.text}, {len(cues)} cues in time"
         copy = found or Recording(tick)
         problem = _check_copy(track, self._planned[track.index], copy, self._shift)
-        return problem, f"{len(copy.times)} packets bit for bit, in time"
+        return problem, f"{len(copy)} packets bit for bit, in time"
 
 
 def _check_covers(job: Job, original: InputContainer, written: InputContainer) -> list[str]:
@@ -127,23 +126,24 @@ def _check_covers(job: Job, original: InputContainer, written: InputContainer) -
     return wrong
 
 
-def _planned(job: Job, index: int, whole: Recording, left_out: Set[LeftOut]) -> Recording:
-    """What of a track in the source could be stored, at its planned times."""
-    planned = Recording(whole.tick)
-    for number, time, payload in zip(whole.numbers, whole.times, whole.payloads, strict=True):
-        if (index, number) not in left_out:
-            planned.times.append(time - job.source.origin)
-            planned.payloads.append(payload)
-    return planned
+def _planned(job: Job, left_out: Set[LeftOut]) -> Place:
+    """Which packets of the source could be stored, and when they are to be presented."""
+    range = Range(job.source, hidden=container_for(job.output).exact)
+
+    def place(packet: Packet[Any], number: int) -> Fraction | None:
+        time = range.place(packet)
+        stored = time is not None and (packet.stream.index, number) not in left_out
+        return time - job.source.origin if time is not None and stored else None
+
+    return place
 
 
 def _check_copy(track: Track, planned: Recording, copy: Recording, shift: Fraction) -> str:
-    if len(planned.times) != len(copy.times):
-        return f"{len(copy.times)} packets instead of {len(planned.times)}"
-    if not all(a & b for a, b in zip(planned.payloads, copy.payloads, strict=True)):
+    if len(planned) != len(copy):
+        return f"{len(copy)} packets instead of {len(planned)}"
+    if planned.payloads != copy.payloads:
         return "packets differ in content"
-    off = max((abs(b - a - shift) for a, b in zip(planned.times, copy.times, strict=True)), default=0)
-    tolerance = Fraction(0) if (planned.tick / copy.tick).denominator == 1 else copy.tick / 2
+    off, tolerance = copy.off(planned, shift)[0], copy.rounding(planned)
     if track.codec.startswith("pcm_"):  # MP4 counts its samples, which undoes the rounding of a coarser source
         tolerance = max(tolerance, planned.tick)
     return "" if off <= tolerance else f"up to {float(off) * 1000:.3f} ms out of time"

@@ -82,7 +82,7 @@ def _attachment(stream: Stream) -> tuple[str, bytes]:
     return stream.metadata.get("filename") or f"attachment-{stream.index}", attachment.data
 
 
-def check_length(job: Job, written: InputContainer, last: Fraction | int, wrong: list[str]) -> None:
+def check_length(job: Job, written: InputContainer, last: Fraction, wrong: list[str]) -> None:
     """The file says it is at least as long as until its last packet begins; TS says nothing."""
     if written.duration is None or container_for(job.output).muxer == "mpegts":
         return

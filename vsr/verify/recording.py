@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import lcm
 from typing import TYPE_CHECKING, Any
 
 from vsr.demux import packets
@@ -16,85 +18,105 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.stream import Stream
 
-Place = Callable[["Packet[Any]"], Fraction | None]  # seconds at which a packet counts; None: it doesn't
+# Seconds at which a packet counts, or None if it doesn't; the number is its place among those of its track with a time.
+Place = Callable[["Packet[Any]", int], Fraction | None]
 
-ADTS_HEADER = 7  # bytes; 9 with a checksum
 START_CODE = b"\0\0\1"  # of a NAL unit, H.264 annex B
 NO_TEXT = b"\0\0"  # a sample of mov_text that shows nothing: MP4 fills gaps with them
 
 
 @dataclass
 class Recording:
-    """One track's packets.
+    """One track's packets, 12 bytes each: films have hundreds of thousands.
 
     Args:
         tick: seconds.
-        times: seconds, of presentation.
-        numbers: of each among those of its track that have a time.
-        payloads: checksums of what each carries: equal packets have one in common.
+        ticks: when each is presented.
+        payloads: CRC-32 of what each carries; none where they weren't asked for.
         keys: how many can be decoded by themselves.
     """
 
     tick: Fraction
-    times: list[Fraction] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-    payloads: list[frozenset[int]] = field(default_factory=list)
+    ticks: array[int] = field(default_factory=lambda: array("q"))
+    payloads: array[int] = field(default_factory=lambda: array("I"))
     keys: int = 0
 
+    def __len__(self) -> int:
+        return len(self.ticks)
 
-def record(container: InputContainer, indexes: Sequence[int], place: Place | None = None) -> dict[int, Recording]:
+    @property
+    def last(self) -> Fraction:
+        """When the latest packet is presented, in seconds; 0 without packets."""
+        return max(self.ticks, default=0) * self.tick
+
+    def rounding(self, planned: Recording) -> Fraction:
+        """Seconds by which times may be off: none where this track's tick divides the planned one, else half a tick."""
+        return Fraction(0) if (planned.tick / self.tick).denominator == 1 else self.tick / 2
+
+    def off(self, planned: Recording, shift: Fraction) -> tuple[Fraction, int]:
+        """(seconds, number) of the packet farthest from its planned time moved by `shift`; as many are planned."""
+        # in whole numbers: fractions take ten times as long
+        unit = lcm(self.tick.denominator, planned.tick.denominator, shift.denominator)
+        own, other, moved = (int(seconds * unit) for seconds in (self.tick, planned.tick, shift))
+        pairs = enumerate(zip(self.ticks, planned.ticks, strict=True))
+        worst, number = max(((abs(a * own - b * other - moved), n) for n, (a, b) in pairs), default=(0, 0))
+        return Fraction(worst, unit), number
+
+
+def record(
+    container: InputContainer, indexes: Collection[int], place: Place | None = None, unread: int | None = None
+) -> dict[int, Recording]:
     """The packets of some tracks in file order.
 
     Args:
-        place: tells which and when; without it all that have a time and aren't hidden.
+        place: tells which and when; without it all that have a time and aren't hidden, at theirs.
+        unread: a track whose payloads don't matter.
     """
-    found = {index: Recording(container.streams[index].time_base or Fraction(1)) for index in indexes}
-    if not found:
-        return found
+    streams = [container.streams[index] for index in indexes]
+    found = {stream.index: Recording(stream.time_base or Fraction(1)) for stream in streams}
+    contents = {stream.index: content(stream) for stream in streams if stream.index != unread}
     numbers = dict.fromkeys(indexes, -1)
-    for packet in packets(container, [container.streams[index] for index in indexes], Report()):
-        index = packet.stream.index
-        numbers[index] += packet.pts is not None or packet.dts is not None
-        time = (place or _shown)(packet)
-        if time is None or packet.is_discard and packet.stream.type == "video" or _is_gap(packet):
+    for packet in packets(container, streams, Report()) if streams else ():
+        index, recording = packet.stream.index, found[packet.stream.index]
+        ticks = packet.pts if packet.pts is not None else packet.dts
+        if ticks is None:
             continue
-        recording = found[index]
+        numbers[index] += 1
+        if packet.is_discard and packet.stream.type == "video" or _is_gap(packet):
+            continue
+        if place is not None:
+            time = place(packet, numbers[index])
+            if time is None:
+                continue
+            ticks = round(time / recording.tick)
         recording.keys += packet.is_keyframe
-        recording.times.append(time)
-        recording.numbers.append(numbers[index])
-        recording.payloads.append(checksums(bytes(packet), packet.stream))
+        recording.ticks.append(ticks)
+        if index in contents:
+            recording.payloads.append(zlib.crc32(contents[index](bytes(packet))))
     return found
 
 
-def _shown(packet: Packet[Any]) -> Fraction | None:
-    time = packet.pts if packet.pts is not None else packet.dts
-    return None if time is None else time * packet.time_base
-
-
 def _is_gap(packet: Packet[Any]) -> bool:
-    context = packet.stream.codec_context
+    context = packet.stream.codec_context if packet.stream.type == "subtitle" else None
     return context is not None and context.name == "mov_text" and bytes(packet)[:2] == NO_TEXT
 
 
-def checksums(payload: bytes, stream: Stream) -> frozenset[int]:
-    """Checksums of a payload, and of what is in it however a container wraps it: AAC in ADTS, NAL units."""
-    sums = {zlib.crc32(payload)}
+def content(stream: Stream) -> Callable[[bytes], bytes]:
+    """What gives of a track's payloads that which stays the same however a container wraps it: AAC, NAL units."""
     codec = stream.codec_context.name if stream.codec_context is not None else ""
-    if has_adts(payload):
-        sums |= {zlib.crc32(payload[header:]) for header in (ADTS_HEADER, ADTS_HEADER + 2)}
+    if codec == "aac":
+        return without_adts
     if codec in ("h264", "hevc"):
-        sums.add(zlib.crc32(b"".join(_slices(payload, codec, prefixed=_is_prefixed(stream)))))
-    return frozenset(sums)
+        prefixed = (stream.codec_context.extradata or b"")[:1] == b"\1"  # ISO/IEC 14496-15 5.3.3.1; else start codes
+        return lambda payload: b"".join(_slices(payload, codec, prefixed=prefixed)) or payload
+    return lambda payload: payload
 
 
-def has_adts(payload: bytes) -> bool:
-    """Whether an AAC packet begins with the header of transport streams: ISO/IEC 13818-7 6.2, its sync word."""
-    return len(payload) > ADTS_HEADER and int.from_bytes(payload[:2], "big") >> 4 == 0xFFF
-
-
-def _is_prefixed(stream: Stream) -> bool:
-    """Whether NAL units follow their length, as in MP4 and Matroska, instead of a start code."""
-    return (stream.codec_context.extradata or b"")[:1] == b"\1"  # configurationVersion, ISO/IEC 14496-15 5.3.3.1
+def without_adts(payload: bytes) -> bytes:
+    """AAC without the header of transport streams: ISO/IEC 13818-7 6.2, its sync word, 7 bytes or 9 with a checksum."""
+    if len(payload) < 9 or payload[0] != 0xFF or payload[1] >> 4 != 0xF:
+        return payload
+    return payload[7 if payload[1] & 1 else 9 :]
 
 
 def _slices(payload: bytes, codec: str, *, prefixed: bool) -> Iterator[bytes]:
@@ -106,6 +128,7 @@ def _slices(payload: bytes, codec: str, *, prefixed: bool) -> Iterator[bytes]:
 
 
 def _prefixed(payload: bytes) -> Iterator[bytes]:
+    """NAL units that follow their length, as in MP4 and Matroska."""
     at = 0
     while at + 4 <= len(payload):
         end = at + 4 + int.from_bytes(payload[at : at + 4], "big")

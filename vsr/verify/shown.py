@@ -30,12 +30,12 @@ def check_shown(shown: Sequence[Shown], planned: Signatures, found: Recording, w
         planned: signatures of all frames that were encoded.
         found: the picture track.
     """
-    if not shown or len(planned) != len(found.times):
+    if not shown or len(planned) != len(found.ticks):
         return False
     frames = _places(shown, found)
     bad = differing(frames, codes(b"".join(signature for _, signature in shown)), codes(planned.in_order()))
     if len(bad):
-        first = f"the first is frame {bad[0]} at {float(found.times[bad[0]]):.3f} s"
+        first = f"the first is frame {bad[0]} at {float(found.ticks[bad[0]] * found.tick):.3f} s"
         wrong.append(f"{len(bad)} of {len(shown)} decoded pictures aren't those encoded, {first}")
     return True
 
@@ -45,7 +45,7 @@ def _places(shown: Sequence[Shown], found: Recording) -> npt.NDArray[np.int64]:
     places: list[int] = []
     for number, (pts, _) in enumerate(shown):
         again = number > 0 and shown[number - 1][0] == pts
-        places.append(places[-1] + 1 if again else bisect_left(found.times, pts * found.tick))
+        places.append(places[-1] + 1 if again else bisect_left(found.ticks, pts))
     return np.array(places)
 
 

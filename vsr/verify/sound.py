@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 
 from vsr.demux import open_input, packets
 from vsr.job import Source
@@ -13,13 +15,12 @@ from vsr.sound import PAUSE, SLACK, SoundCodec, Span, decode, spans
 
 def planned_sound(index: int, source: Source) -> list[Span]:
     """When a track of the source is heard within the job's range, in seconds from its origin."""
-    begin, end = source.range
-    cut = []
-    for first, last in _decoded(source.path, index, source.limits):
-        first, last = max(first, begin or first), min(last, end or last)
-        if first < last:
-            cut.append((first - source.origin, last - source.origin))
-    return spans(cut, PAUSE)
+    (begin, end), heard = source.range, _decoded(source.path, index, source.limits)
+    if begin is not None:
+        heard = ((max(first, begin), last) for first, last in heard)
+    if end is not None:
+        heard = ((first, min(last, end)) for first, last in heard)
+    return spans(((first - source.origin, last - source.origin) for first, last in heard if first < last), PAUSE)
 
 
 def written_sound(path: str, index: int, limits: Limits, codec: SoundCodec) -> list[Span]:
@@ -27,17 +28,16 @@ def written_sound(path: str, index: int, limits: Limits, codec: SoundCodec) -> l
     return spans(_decoded(path, index, limits), codec.frame / 2)
 
 
-def _decoded(path: str, index: int, limits: Limits) -> list[Span]:
+def _decoded(path: str, index: int, limits: Limits) -> Iterator[Span]:
     """(start, end) of every frame, in the order decoded."""
-    found: list[Span] = []
+    end = Fraction(0)
     with open_input(path, limits) as container:
         stream = container.streams[index]
-        for packet in [*packets(container, [stream], Report()), None]:
+        for packet in chain(packets(container, [stream], Report()), [None]):
             for frame in decode(stream, packet, Report()):
-                before = found[-1][1] if found else Fraction(0)
-                start = before if frame.pts is None else frame.pts * (frame.time_base or Fraction(1))
-                found.append((start, start + Fraction(frame.samples, frame.sample_rate)))
-    return found
+                start = end if frame.pts is None else frame.pts * (frame.time_base or Fraction(1))
+                end = start + Fraction(frame.samples, frame.sample_rate)
+                yield start, end
 
 
 def check_sound(codec: SoundCodec, planned: list[Span], written: list[Span], tick: Fraction, shift: Fraction) -> str:

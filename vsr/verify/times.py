@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
 
 
 def check_times(job: Job, source: str, found: Recording, upscaled: int, wrong: list[str]) -> Fraction:
-    """Frame count and every pts; the common shift."""
+    """Frame count and every pts; the common shift in seconds."""
     expected = numbered_times(job, upscaled) if source == "-" else expected_times(job, source, decode=False)
-    problem, shift = _compare(expected, found.times, job.source.time_base, found.tick)
+    problem, shift = _compare(expected, found)
     if problem and source != "-":  # packets aren't frames where the source is damaged or hides some: ask the decoder
-        expected = expected_times(job, source, decode=True)
-        problem, shift = _compare(expected, found.times, job.source.time_base, found.tick)
+        problem, shift = _compare(expected_times(job, source, decode=True), found)
     if problem:
         wrong.append(f"picture track: {problem}")
     if shift and container_for(job.output).exact:
@@ -31,48 +31,46 @@ def check_times(job: Job, source: str, found: Recording, upscaled: int, wrong: l
     return shift
 
 
-def numbered_times(job: Job, count: int) -> list[Fraction]:
-    """When `count` frames of a source without timestamps are to be shown, in seconds from the job's origin."""
-    start = job.source.start
-    return [tick * job.source.time_base - job.source.origin for tick in range(start, start + count)]
+def numbered_times(job: Job, count: int) -> Recording:
+    """When `count` frames of a source without timestamps are to be shown, from the job's origin."""
+    first = job.source.start - _origin(job)
+    return Recording(job.source.time_base, array("q", range(first, first + count)))
 
 
-def expected_times(job: Job, source: str, *, decode: bool) -> list[Fraction]:
-    """When each frame of the job is to be shown, in seconds from its origin: by its packets, or by decoding them."""
+def expected_times(job: Job, source: str, *, decode: bool) -> Recording:
+    """When each frame of the job is to be shown, from its origin: by its packets, or by decoding them."""
     base, begin, end = job.source.time_base, job.source.start, job.source.end
+    ticks: Iterable[int]
     with open_input(source, job.source.limits) as container:
         stream: Any = container.streams[job.source.stream]
         coded = packets(container, [stream], Report())
-        ticks: list[int]
         if decode or job.source.untimed:
             stream.thread_type = "AUTO"  # as in the run: how many frames a damaged stream gives depends on it
             timeline = Timeline(base, job.source.rate if job.source.untimed else None, job.source.nominal)
             shown = pictures(stream, coded, Report())
-            ticks = [timeline.stamp(picture.pts, picture.dts, picture.duration)[0] for picture in shown]
+            ticks = (timeline.stamp(picture.pts, picture.dts, picture.duration)[0] for picture in shown)
         else:
-            ticks = sorted(packet.pts for packet in coded if packet.pts is not None and not packet.is_discard)
-    return [tick * base - job.source.origin for tick in ticks if tick >= begin and (end is None or tick < end)]
+            ticks = (packet.pts for packet in coded if packet.pts is not None and not packet.is_discard)
+        chosen = sorted(tick - _origin(job) for tick in ticks if tick >= begin and (end is None or tick < end))
+    return Recording(base, array("q", chosen))
 
 
-def _compare(
-    expected: Sequence[Fraction], found: Sequence[Fraction], base: Fraction, tick: Fraction
-) -> tuple[str, Fraction]:
-    """(what differs, or ""; shift): times equal after a shift of whole ticks, exactly where `tick` divides `base`."""
+def _origin(job: Job) -> int:
+    """Ticks of the picture track that are taken off all times: an origin lies on a tick of every track."""
+    return round(job.source.origin / job.source.time_base)
+
+
+def _compare(expected: Recording, found: Recording) -> tuple[str, Fraction]:
+    """(what differs, or ""; shift): times equal but for rounding, after a shift of whole ticks."""
     if len(expected) != len(found):
         return f"{len(found)} instead of {len(expected)}", Fraction(0)
     if not expected:
         return "", Fraction(0)
-    tolerance = Fraction(0) if (base / tick).denominator == 1 else tick / 2
-    near = (found[0] - expected[0]) // tick * tick
-    shifts = sorted((near, near + tick), key=lambda s: _worst(expected, found, s)[0])
-    worst, index = _worst(expected, found, shifts[0])
-    if worst <= tolerance:
-        return "", shifts[0]
-    return f"number {index} is {float(worst) * 1000:.3f} ms off", shifts[0]
-
-
-def _worst(expected: Sequence[Fraction], found: Sequence[Fraction], shift: Fraction) -> tuple[Fraction, int]:
-    return max((abs(b - a - shift), index) for index, (a, b) in enumerate(zip(expected, found, strict=True)))
+    near = (found.ticks[0] * found.tick - expected.ticks[0] * expected.tick) // found.tick * found.tick
+    (worst, number), shift = min((found.off(expected, shift), shift) for shift in (near, near + found.tick))
+    if worst <= found.rounding(expected):
+        return "", shift
+    return f"number {number} is {float(worst) * 1000:.3f} ms off", shift
 
 
 def check_end(job: Job, track: VideoStream, last: Fraction | None, wrong: list[str]) -> None:
