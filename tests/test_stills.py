@@ -105,6 +105,8 @@ def test_alpha_where_there_is_no_place(tmp_path: Path, repeat: dict[int, Path], 
         ("in.png", "out.png", {"height": 50}, UsageError, "are for videos"),
         ("in.png", "out.png", {"deinterlace": True}, UsageError, "are for videos"),
         ("in.png", "out.png", {"start": 1.0}, UsageError, "are for videos"),
+        ("in.png", "out.png", {"codec": "libx264"}, UsageError, "are for videos"),
+        ("in.png", "out.png", {"stream": 1}, UsageError, "are for videos"),
     ],
 )
 def test_what_is_refused(
@@ -188,6 +190,47 @@ def test_photos_are_turned_upright_once(
     for (bottom, right), colour in zip(CORNERS[orientation], ((0, 0, 255), (0, 255, 0)), strict=True):
         corner = got[-6 if bottom else 5, -6 if right else 5, :3]
         assert abs(corner.astype(int) - colour).max() < 12
+
+
+def tiff(pixels: Any, orientation: int, order: str) -> bytes:
+    """A TIFF 6.0 file, least or most significant byte first; a fourth channel is opacity apart from colour."""
+    rows, columns, channels = pixels.shape
+    samples, depth = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes(), 8 * pixels.itemsize
+    tags = {256: columns, 257: rows, 258: depth, 259: 1, 262: 2 if channels > 2 else 1, 273: 0, 274: orientation,
+            277: channels, 278: rows, 279: len(samples), **({338: 2} if channels == 4 else {})}  # fmt: skip
+    bits = struct.pack(f"{order}{channels}I", *[depth] * channels)
+    end = 8 + 2 + 12 * len(tags) + 4
+    tags |= {273: end + len(bits), 258: end if channels > 1 else depth}
+    entries = [struct.pack(f"{order}HHII", tag, 4, channels if tag == 258 else 1, tags[tag]) for tag in tags]
+    entries[6] = struct.pack(f"{order}HHIHH", 274, 3, 1, orientation, 0)  # elsewhere readers take either size
+    begin = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(tags))
+    return begin + b"".join(entries) + bytes(4) + bits + samples
+
+
+@pytest.mark.parametrize("orientation", CORNERS)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(("order", "kind"), [("<", np.uint8), (">", np.uint16)])
+def test_every_tiff_is_read_as_it_is(
+    tmp_path: Path, repeat: dict[int, Path], orientation: int, order: str, kind: type[np.generic], channels: int
+) -> None:
+    white = int(np.iinfo(kind).max)
+    given = np.full((8, 16, channels), white // 3, kind)
+    given[:4, :8], given[:4, 8:] = white // 4, white // 2
+    (tmp_path / "in.tif").write_bytes(tiff(given, orientation, order))
+    run(tmp_path / "in.tif", tmp_path / "out.png", repeat)
+    got = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
+    assert got is not None
+    size = (32, 16) if orientation > 4 else (16, 32)
+    assert (got.dtype, got.shape) == (kind, size if channels == 1 else (*size, channels))
+    for (bottom, right), level in zip(CORNERS[orientation], (4, 2), strict=True):
+        corner = got[-4 if bottom else 3, -4 if right else 3].astype(int)
+        assert abs(corner - white // level).max() <= white / 100
+
+
+def test_further_pictures_of_a_tiff_are_said(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    cv2.imwritemulti(str(tmp_path / "in.tif"), [picture((8, 8, 3))] * 2)
+    report = run(tmp_path / "in.tif", tmp_path / "out.png", repeat)
+    assert report.notes == ["dropped: all but the first picture of the TIFF"]
 
 
 def test_a_profile_is_said(tmp_path: Path, repeat: dict[int, Path]) -> None:

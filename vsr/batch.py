@@ -9,7 +9,7 @@ from pathlib import Path
 from vsr.errors import Interrupted, OutputError, UsageError, VsrError
 from vsr.pictures import STILLS
 from vsr.settings import RunSettings
-from vsr.stills import is_still
+from vsr.stills import is_still, without_video
 from vsr.tracks import CONTAINERS
 
 EXPORTS = frozenset({".gif", ".y4m"})  # stay what they are too
@@ -55,7 +55,8 @@ def run_folder(
             continue
         say(f"[{number}/{len(files)}] {path.name} -> {output}")
         try:
-            codes.append(one(replace(_fitting(settings, path), input=str(path), output=str(output))))
+            fitting = without_video(settings) if is_still(str(path)) else settings
+            codes.append(one(replace(fitting, input=str(path), output=str(output))))
             done += 1
         except Interrupted:
             raise
@@ -65,12 +66,6 @@ def run_folder(
     failed = [code for code in codes if code not in (0, 5)]
     say(f"{done} done, {skipped} there already, {len(failed)} failed")
     return failed[0] if failed else max(codes, default=0)
-
-
-def _fitting(settings: RunSettings, path: Path) -> RunSettings:
-    """Without what only videos have, for a picture."""
-    still = is_still(str(path))
-    return replace(settings, size=None, height=None, start=0.0, duration=None, deinterlace=False) if still else settings
 
 
 def _make(source: Path, target: Path) -> None:
