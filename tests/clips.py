@@ -33,6 +33,7 @@ class Sound:
     Args:
         codec: FFmpeg encoder name.
         rate: samples per second.
+        layout: of channels, the first the loudest, the last the most quiet.
         start: seconds; where its first sample is heard.
         seconds: its length.
         language: three letters, or "".
@@ -40,6 +41,7 @@ class Sound:
 
     codec: str = "aac"
     rate: int = 44100
+    layout: str = "mono"
     start: Fraction = Fraction(0)
     seconds: Fraction = Fraction(1)
     language: str = ""
@@ -170,7 +172,7 @@ def _add_picture(target: Any, clip: Clip) -> Any:
 
 
 def _encoded_sound(target: Any, sound: Sound) -> Any:
-    stream = target.add_stream(sound.codec, rate=sound.rate, layout="mono")
+    stream = target.add_stream(sound.codec, rate=sound.rate, layout=sound.layout)
     if sound.language:
         stream.metadata["language"] = sound.language
     context = stream.codec_context
@@ -197,8 +199,10 @@ def _samples(format: str, wave: Any, sound: Sound, begin: int) -> AudioFrame:
     kind, white = {"f": (np.float32, 1), "s32": (np.int32, 2**31 - 1), "s16": (np.int16, 2**15 - 1)}[
         "f" if format.startswith("fl") else format.removesuffix("p")
     ]
-    data = (wave * white).astype(kind)
-    frame = AudioFrame.from_ndarray(data[None], format=format, layout="mono")
+    channels = av.AudioLayout(sound.layout).nb_channels
+    data = (np.outer(wave, np.linspace(1, 1 / channels, channels)) * white).astype(kind)
+    data = np.ascontiguousarray(data.T) if format.endswith("p") else data.reshape(1, -1)
+    frame = AudioFrame.from_ndarray(data, format=format, layout=sound.layout)
     frame.sample_rate, frame.time_base = sound.rate, Fraction(1, sound.rate)
     frame.pts = begin + round(sound.start * sound.rate)
     return frame

@@ -82,6 +82,21 @@ def test_what_is_heard_keeps_its_time(
     assert np.std(after[loud]) == pytest.approx(np.std(before[loud]), rel=0.02)
 
 
+@pytest.mark.parametrize(("layout", "channels"), [("stereo", 2), ("5.1", 6), ("7.1", 8), ("16 channels", 8)])
+@pytest.mark.parametrize("name", ["out.webm", "out.mp4"])
+def test_channels_stay_apart(tmp_path: Path, repeat: dict[int, Path], layout: str, channels: int, name: str) -> None:
+    sound = Sound(codec="pcm_f32le", rate=RATE, layout=layout)
+    source = Clip(pts=range(25), sounds=[sound]).write(tmp_path / "in.mkv")
+    upscaled(source, tmp_path / name, repeat[2], audio="transcode")
+    with av.open(str(tmp_path / name)) as written:
+        resampler = av.AudioResampler("flt", written.streams[1].codec_context.layout, RATE)
+        parts = [part.to_ndarray() for f in written.decode(written.streams[1]) for part in resampler.resample(f)]
+    loudness = np.std(np.concatenate(parts, axis=1).reshape(-1, channels), axis=0)
+    assert (loudness > 0.02).all()
+    if layout != "16 channels":  # which are mixed
+        assert (np.diff(loudness) < 0).all()
+
+
 def holed(path: Path, holes: list[tuple[float, float]]) -> Path:
     """A clip whose 16-bit sound has no packets there."""
     whole = Clip(pts=LONG, sounds=[Sound(codec="pcm_s16le", rate=RATE, seconds=Fraction(6))]).write(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 SLACK = Fraction(1, 50)  # s; timestamps may be off by this, about an audio frame, before silence is put in or sound cut
 PAUSE = Fraction(1)  # s; a longer gap stays a gap, a shorter one is filled with silence
 WARM_UP = Fraction(1)  # s decoded ahead of the job's range: decoders settle within a few packets
+SAMPLES = "flt"  # packed; PyAV (18.1) reads a ninth plane, which isn't there, where eight channels have planes
 LOUDEST = 8.0  # full scale is 1; encoders refuse infinities
+SLOWEST = 1000  # samples a second; of fewer, a small file would make hours of sound
 FRAME = {"aac": 1024, "libopus": 960}  # samples a packet
 BITS = {"aac": 96_000, "libopus": 64_000}  # a second and channel: transparent for nearly everybody
 AAC_MOST = 4  # bits a sample, where the rate is low; 6 is all that the format holds
@@ -115,7 +118,7 @@ class Transcoder:
         self._global_header = global_header
         self._origin = source.origin
         begin, end = source.range
-        self._early = begin - WARM_UP if begin is not None else None
+        self._needed = -inf if begin is None else begin - WARM_UP, inf if end is None else end
         self._first = None if begin is None else self._sample(begin)
         self._last = None if end is None else self._sample(end)
         self._resampler: AudioResampler | None = None
@@ -126,8 +129,8 @@ class Transcoder:
 
     def push(self, packet: Packet[Any]) -> list[Packet[Any]]:
         """Encoded packets that `packet` completed."""
-        time = packet.pts if packet.pts is not None else packet.dts
-        if self._early is not None and time is not None and time * packet.time_base < self._early:
+        time, (first, last) = packet.pts if packet.pts is not None else packet.dts, self._needed
+        if time is not None and not first <= time * packet.time_base <= last:
             return []
         frames = decode(self._stream, packet, self._report)
         return [coded for frame in frames for coded in self._resampled(frame)]
@@ -150,7 +153,7 @@ class Transcoder:
             coded = self._flushed()
         self._shape, self._heard = shape, start + Fraction(frame.samples, frame.sample_rate)
         if self._resampler is None:
-            self._resampler = AudioResampler("fltp", self._codec.layout, self._codec.rate)
+            self._resampler = AudioResampler(SAMPLES, self._codec.layout, self._codec.rate)
         return coded + [packet for ready in self._resampler.resample(frame) for packet in self._placed(ready)]
 
     def _flushed(self) -> list[Packet[Any]]:
@@ -160,29 +163,29 @@ class Transcoder:
 
     def _placed(self, frame: AudioFrame) -> list[Packet[Any]]:
         """Samples put where their time says, without those outside the range or already there."""
-        codec, samples = self._codec, frame.to_ndarray()
+        codec, samples = self._codec, frame.to_ndarray().reshape(frame.samples, -1)
         at = self._sample((frame.pts or 0) * (frame.time_base or Fraction(1)))
         if self._next is not None and abs(at - self._next) <= SLACK * codec.rate:
             at = self._next
-        if self._next is not None and at + samples.shape[1] <= self._next:
+        if self._next is not None and at + len(samples) <= self._next:
             self._report.damaged(f"sound at {at / codec.rate:.3f} s is there already: left out")
             return []
         skip = max(0, *(first - at for first in (self._first, self._next) if first is not None), 0)
-        samples = samples[:, skip : None if self._last is None else max(0, self._last - at)]
-        return self._encoded(at + skip, samples) if samples.shape[1] else []
+        samples = samples[skip : None if self._last is None else max(0, self._last - at)]
+        return self._encoded(at + skip, samples) if len(samples) else []
 
     def _encoded(self, at: int, samples: Any) -> list[Packet[Any]]:
         coded = []
         if self._next is not None and at - self._next > PAUSE * self._codec.rate:
             coded = self._finished()
         elif self._next is not None and at > self._next:
-            silence = np.zeros((samples.shape[0], at - self._next), samples.dtype)
-            samples, at = np.concatenate([silence, samples], axis=1), self._next
+            silence = np.zeros((at - self._next, samples.shape[1]), samples.dtype)
+            samples, at = np.concatenate([silence, samples]), self._next
         if self._encoder is None:
             self._encoder = self._codec.open(global_header=self._global_header)
-        self._next = at + samples.shape[1]
-        sane = np.clip(np.nan_to_num(samples), -LOUDEST, LOUDEST)
-        frame = AudioFrame.from_ndarray(np.ascontiguousarray(sane), format="fltp", layout=self._codec.layout)
+        self._next = at + len(samples)
+        sane = np.clip(np.nan_to_num(samples), -LOUDEST, LOUDEST).reshape(1, -1)
+        frame = AudioFrame.from_ndarray(sane, format=SAMPLES, layout=self._codec.layout)
         frame.sample_rate, frame.time_base, frame.pts = self._codec.rate, Fraction(1, self._codec.rate), at
         return coded + self._assigned(self._encoder.encode(frame))
 

@@ -237,9 +237,9 @@ def _decide(stream: Stream, container: Container, target: OutputContainer, audio
 
 
 def _heard(stream: Stream) -> bool:
-    """Whether it is sound that can be decoded; a track without packets doesn't know its rate."""
+    """Whether it is sound that can be encoded anew; a track without packets doesn't know its rate."""
     context: Any = stream.codec_context
-    return context is not None and bool(context.sample_rate)
+    return context is not None and bool(context.sample_rate >= sound.SLOWEST)
 
 
 def _obstacle(stream: Stream, codec: str, container: Container, target: OutputContainer) -> str:
