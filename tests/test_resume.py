@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -194,6 +196,26 @@ def test_two_runs_at_once(tmp_path: Path, go: Callable[..., Report], unbroken: b
 
     go(another)
     assert (tmp_path / "out.mp4").read_bytes() == unbroken
+
+
+def test_a_folder_that_comes_and_goes_is_one_runs_alone(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    """The lock goes with its folder: a run that had opened it just before must not take it for its own."""
+    source = Clip().write(tmp_path / "in.mp4")
+    job = probe(RunSettings.of(input=str(source), output=str(tmp_path / "out.mp4"), model=repeat[2]))
+    inside, most = list[int](), list[int]()
+
+    def again(number: int) -> None:
+        while len(most) < 40:
+            with suppress(OutputError), work_folder(job, "auto", Report()) as work:
+                inside.append(number)
+                most.append(len(inside))
+                assert names(work.path) == ["job.json", "lock"]
+                inside.remove(number)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(again, range(4)))
+    assert max(most) == 1
+    assert names(tmp_path) == ["in.mp4"]
 
 
 def test_damage_is_counted_once_over_both_runs(tmp_path: Path, go: Callable[..., Report]) -> None:

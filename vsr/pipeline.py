@@ -121,7 +121,8 @@ def _into_file(
                 if stop():
                     _write_partial(job, work, encoded, settings, report)
                     raise Interrupted(f"stopped; {partial_name(job.output)} has what was done", signum=stop())
-                work.finish(encoded)
+                with writing(job.output):
+                    work.finish(encoded)
                 needed, free = work.room()
                 if needed > free:
                     report.note(f"the disk may run full: about {needed / 1e6:.0f} MB are needed")
@@ -157,10 +158,11 @@ def publish(
     if settings.verify == "none":
         report.note("not verified (--verify none)")
     check_output(source.path, job.output, overwrite=settings.overwrite)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(job.output)
-    sync_folder(Path(job.output).parent)
+    with writing(job.output):
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(job.output)
+        sync_folder(Path(job.output).parent)
 
 
 def _write_partial(job: Job, work: WorkFolder, last: Encoded, settings: RunSettings, report: Report) -> None:

@@ -20,7 +20,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -31,6 +31,7 @@ from vsr.chunkfile import Encoded, sync_folder, whole, write_whole
 from vsr.chunks import Chunk
 from vsr.errors import InputError, Interrupted, OutputError, VerificationError
 from vsr.job import Job
+from vsr.mux import writing
 from vsr.report import Report
 from vsr.settings import Resume
 
@@ -147,7 +148,11 @@ class WorkFolder:
                 path.unlink()
 
     def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        """The lock goes last: whoever makes a new one finds nothing of this run. What can't be removed stays."""
+        with suppress(OSError):
+            self._clear(set())
+            (self.path / "lock").unlink()
+            self.path.rmdir()
 
 
 @contextmanager
@@ -157,17 +162,13 @@ def work_folder(job: Job, resume: Resume, report: Report) -> Iterator[WorkFolder
     Raises:
         OutputError: it can't be made, or another process works in it.
     """
-    path = folder_name(job.output)
-    try:
-        path.mkdir(exist_ok=True)
-        lock = (path / "lock").open("wb")
-    except OSError as error:
-        raise OutputError(f"{path}: can't be made ({error.strerror})") from error
-    work = WorkFolder(path, job)
+    work = WorkFolder(folder_name(job.output), job)
+    with writing(job.output):
+        lock = _locked(work.path, job.output)
     with lock:
-        _lock(lock, job.output)
         try:
-            work.begin(resume, report)
+            with writing(job.output):
+                work.begin(resume, report)
             yield work
         except (InputError, VerificationError):  # the same chunks would give the same file
             work.remove()
@@ -194,6 +195,22 @@ def folder_name(output: str) -> Path:
     return path.with_name(name)
 
 
+def _locked(path: Path, output: str) -> BinaryIO:
+    """The lock of a folder, both made if need be. A run that ends removes both, so who locks what is gone tries again.
+
+    Raises:
+        OutputError: another process has it.
+    """
+    while True:
+        path.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError), ExitStack() as stack:
+            lock = stack.enter_context((path / "lock").open("wb"))
+            _lock(lock, output)
+            if os.path.samestat(os.fstat(lock.fileno()), (path / "lock").stat()):
+                stack.pop_all()
+                return lock
+
+
 def _lock(lock: BinaryIO, output: str) -> None:
     if sys.platform == "win32":
         return
@@ -201,7 +218,7 @@ def _lock(lock: BinaryIO, output: str) -> None:
 
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         raise OutputError(f"{output}: another vsr-run is writing it") from error
 
 
