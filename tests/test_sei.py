@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 
+from clips import picture
 from telling import DISPLAY, LIGHT, caption, cc
 from vsr import messages, sei, sidedata
 from vsr.frame import TrackFacts
@@ -54,12 +59,58 @@ def test_damaged_packets_are_read_without_errors(seed: int) -> None:
     messages.contents([Message(sei.T35, caption(cc(1))[: seed % 12])])
 
 
+def display(numbers: Sequence[int], *known: int) -> tuple[int, ...] | None:
+    """Of FFmpeg's structure: x, y of red, green, blue, white in 1/50000, least and most light in 1/10000."""
+    units = [50000] * 8 + [10000] * 2
+    pairs = [part for pair in zip(numbers, units, strict=True) for part in pair]
+    return sidedata.mastering(struct.pack("=22i", *pairs, *known))
+
+
 def test_half_known_displays() -> None:
-    numbers = [1, 2] * 10
-    assert sidedata.mastering(struct.pack("=22i", *numbers, 1, 0)) == (25000,) * 8 + (0, 0)
-    assert sidedata.mastering(struct.pack("=22i", *numbers, 0, 1)) == (0,) * 8 + (5000, 5000)
-    assert sidedata.mastering(struct.pack("=22i", *numbers, 0, 0)) is None
+    red_first, shown = (*DISPLAY[4:6], *DISPLAY[:4], *DISPLAY[6:8]), (DISPLAY[9], DISPLAY[8])
+    assert display((*red_first, *shown), 1, 1) == DISPLAY
+    assert display((*red_first, *shown), 1, 0) == (*DISPLAY[:8], 0, 0)
+    assert display((*red_first, *shown), 0, 1) == (*(0,) * 8, *DISPLAY[8:])
+    assert display((*red_first, *shown), 0, 0) is None
     assert sidedata.mastering(b"short") is None
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize(("place", "values"), [
+    (0, (4, 5, 37000, 37001)), (1, (4, 5, 42000, 42001)),
+    (8, (0, 50000, 50001)), (9, (49999, 50000, 100_000_000, 100_000_001, 2**31 - 1)),
+])  # fmt: skip
+def test_displays_beyond_the_ranges_are_unknown_as_to_decoders(codec: str, place: int, values: Sequence[int]) -> None:
+    for value in values:
+        numbers = [*DISPLAY[4:6], *DISPLAY[:4], *DISPLAY[6:8], DISPLAY[9], DISPLAY[8]]
+        numbers[place] = value
+        planned = display(numbers, 1, 1)
+        written = (*numbers[2:6], *numbers[:2], *numbers[6:8], numbers[9], numbers[8])
+        assert planned == decoded_display(codec, written)
+
+
+def decoded_display(codec: str, said: Sequence[int]) -> tuple[int, ...] | None:
+    """What FFmpeg's decoder makes of a message with these numbers."""
+    family, options = sei.family_of(codec), {"x265-params": "log-level=error"} if codec == "libx265" else {}
+    assert family is not None
+    encoder: Any = av.CodecContext.create(codec, "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 64, "yuv420p", Fraction(1, 25)
+    encoder.framerate, encoder.options = 25, options
+    coded = b"".join(map(bytes, [*encoder.encode(picture("yuv420p", (64, 64), 0)), *encoder.encode(None)]))
+    decoder: Any = av.CodecContext.create(family, "r")
+    message = Message(sei.MASTERING, struct.pack(">8H2I", *said))
+    (frame,) = [*decoder.decode(av.Packet(sei.insert(coded, family, [message]))), *decoder.decode(None)]
+    return sidedata.mastering(sidedata.raw(frame)[sidedata.MASTERING])
+
+
+def test_numbers_that_no_message_holds() -> None:
+    """Matroska takes any."""
+    facts = TrackFacts(
+        light=sidedata.light(struct.pack("=2I", 2**32 - 1, 70000)),
+        ambient=sidedata.ambient(struct.pack("=6i", *[2**31 - 1, 1] * 3)),
+    )
+    said = messages.static_messages(sidedata.HELD["hevc"], facts, "hevc")
+    assert [message.payload for message in said] == [b"\xff" * 4, b"\xff" * 8]
 
 
 def test_static_messages() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from av.filter import Graph
@@ -53,6 +54,8 @@ OWN_OPTIONS: Mapping[str, tuple[str, ...]] = {
     STEREO: ("frame-packing",),
 }
 CHROMATICITY, LUMINANCE = 50000, 10000  # units of H.265 D.2.28 in one
+X, Y = range(5, 37001), range(5, 42001)  # H.265 D.3.28; decoders take what is beyond for unknown
+BRIGHTEST, DARKEST = range(50_000, 100_000_001), range(50_001)
 IPT_C2 = 15  # matrix coefficients of Dolby Vision profile 5, H.273 table 4
 
 
@@ -95,23 +98,25 @@ def mastering(data: bytes | None) -> tuple[int, ...] | None:
 
     Returns:
         x, y of green, blue, red, white in 0.00002; maximum and minimum in 0.0001 candelas a square metre. Zeros for a
-        half that isn't known, None when neither is.
+        half that isn't known or beyond H.265's ranges, which Matroska and MP4 don't know; None for both halves.
     """
     if data is None or len(data) < 88:
         return None
     numbers = struct.unpack("=22i", data[:88])
     red, green, blue, white = (numbers[index : index + 4] for index in range(0, 16, 4))
     has_primaries, has_luminance = numbers[20:]
-    colours = [_units(pair, CHROMATICITY) for point in (green, blue, red, white) for pair in (point[:2], point[2:])]
-    lights = [_units(pair, LUMINANCE) for pair in (numbers[18:20], numbers[16:18])]
-    found = (colours if has_primaries else [0] * 8) + (lights if has_luminance else [0] * 2)
-    return tuple(found) if any(found) else None
+    x, y = ([_units(point[at : at + 2], CHROMATICITY) for point in (green, blue, red, white)] for at in (0, 2))
+    least, most = _units(numbers[16:18], LUMINANCE), _units(numbers[18:20], LUMINANCE)
+    coloured = has_primaries and all(each in X for each in x) and all(each in Y for each in y)
+    lit = has_luminance and most in BRIGHTEST and least in DARKEST and least < most
+    colours = tuple(chain.from_iterable(zip(x, y, strict=True))) if coloured else (0,) * 8
+    return colours + ((most, least) if lit else (0, 0)) if coloured or lit else None
 
 
 def light(data: bytes | None) -> tuple[int, ...] | None:
-    """MaxCLL and MaxFALL, CTA-861.3, from FFmpeg's AVContentLightMetadata; None when both are zero."""
+    """MaxCLL and MaxFALL, CTA-861.3, 65535 at most, from FFmpeg's AVContentLightMetadata; None when both are zero."""
     found = struct.unpack("=2I", data[:8]) if data is not None and len(data) >= 8 else (0, 0)
-    return found if any(found) else None
+    return tuple(min(level, 0xFFFF) for level in found) if any(found) else None
 
 
 def ambient(data: bytes | None) -> tuple[int, ...] | None:
@@ -119,7 +124,8 @@ def ambient(data: bytes | None) -> tuple[int, ...] | None:
     if data is None or len(data) < 24:
         return None
     numbers = struct.unpack("=6i", data[:24])
-    return _units(numbers[:2], LUMINANCE), _units(numbers[2:4], CHROMATICITY), _units(numbers[4:], CHROMATICITY)
+    x, y = (min(0xFFFF, _units(pair, CHROMATICITY)) for pair in (numbers[2:4], numbers[4:]))
+    return min(0xFFFFFFFF, _units(numbers[:2], LUMINANCE)), x, y
 
 
 def stereo(data: bytes | None) -> tuple[int, ...] | None:

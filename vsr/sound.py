@@ -170,7 +170,7 @@ class Transcoder:
         if self._next is not None and at + len(samples) <= self._next:
             self._report.damaged(f"sound at {at / codec.rate:.3f} s is there already: left out")
             return []
-        skip = max(0, *(first - at for first in (self._first, self._next) if first is not None), 0)
+        skip = max([0, *(first - at for first in (self._first, self._next) if first is not None)])
         samples = samples[skip : None if self._last is None else max(0, self._last - at)]
         return self._encoded(at + skip, samples) if len(samples) else []
 
