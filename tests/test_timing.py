@@ -88,6 +88,20 @@ def test_rates(tmp_path: Path, upscaled: Callable[..., Path], rate: str, target:
         assert claimed == 1 / base
 
 
+@pytest.mark.parametrize("bframes", [0, 3])
+@pytest.mark.parametrize("target", [".mp4", ".mov"])
+def test_the_average_rate_of_rounded_times(
+    tmp_path: Path, upscaled: Callable[..., Path], target: str, bframes: int
+) -> None:
+    """Whole milliseconds, as Matroska has them: not quite constant, and still 30 frames a second."""
+    clip = Clip(pts=[round(n * 1000 / 30) for n in range(30)], time_base=MS, last=33, bframes=bframes)
+    output = upscaled(clip.write(tmp_path / "in.mkv"), target)
+    with av.open(str(output)) as container:
+        claimed = container.streams.video[0].average_rate
+    assert claimed is not None
+    assert abs(claimed - 30) < 0.1
+
+
 @pytest.mark.parametrize("target", TICK)
 @pytest.mark.parametrize("bframes", [0, 2, 8])
 @pytest.mark.parametrize("source", [".mp4", ".mkv", ".ts"])

@@ -186,11 +186,11 @@ def _assigned(video: Iterable[Packet[Any]], track: VideoStream) -> Iterator[Pack
 
 
 def _last_held(video: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
-    """The same packets; the one decoded last is decoded when it is shown and lasts until the track's last frame ends.
+    """The same packets, the one decoded last with a decoding time and duration that end when the track's last frame ends.
 
     A track of MP4 is as long as both its edit list and its decoding times say. The first ends with the latest pts +
-    duration; the second would end too early where the frame shown last isn't decoded last. At a constant frame rate
-    both are as long already, and nothing is changed: readers take the average rate from the decoding times.
+    duration, and the decoding times have to reach as far: they may end too early where the frame shown last isn't
+    decoded last. No farther, because readers take the average rate from them.
     """
     held: Packet[Any] | None = None
     lead, end = 0, 0
@@ -202,7 +202,9 @@ def _last_held(video: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
         held, end = packet, max(end, (packet.pts or 0) + (packet.duration or 0))
     if held is not None and held.pts is not None:
         if (held.dts or 0) + (held.duration or 0) + lead != end:
-            held.dts, held.duration = held.pts, max(1, end - held.pts)
+            held.dts = max(held.dts or 0, held.pts - lead)
+            if held.pts + (held.duration or 0) != end:
+                held.duration = max(1, end - lead - held.dts)
         yield held
 
 
