@@ -265,6 +265,12 @@ def test_what_a_phone_writes_down_is_kept(tmp_path: Path, upscale: Callable[...,
     assert {key: said.get(key) for key in tags} == tags
 
 
+def test_what_was_true_of_the_input_alone_is_not_missed(tmp_path: Path, upscale: Callable[..., Report]) -> None:
+    tags = {"software": "Lavf", "canSeekToEnd": "true", "metadatacreator": "flvmeta"}
+    clip = Clip(metadata=tags).write(tmp_path / "in.flv")
+    assert not [note for note in upscale(clip, tmp_path / "out.mp4").notes if note.startswith("dropped")]
+
+
 def test_tags_and_chapters_that_are_lost_are_said(tmp_path: Path, upscale: Callable[..., Report]) -> None:
     clip = Clip(metadata={"title": "A", "director": "B"}, chapters=[(0, 0.2)]).write(tmp_path / "in.mkv")
     assert "dropped: of the file: DIRECTOR" in upscale(clip, tmp_path / "out.mp4").notes

@@ -10,7 +10,9 @@ import pytest
 
 from clips import Clip
 from vsr.colour import UPRIGHT, moved, read_facts, turn
+from vsr.decode import pictures
 from vsr.frame import Colour, TrackFacts
+from vsr.report import Report
 
 QUARTER = (0, 65536, 0, -65536, 0, 0, 32 << 16, 0, 1 << 30)
 
@@ -36,6 +38,17 @@ def test_yuvj_means_full_range(tmp_path: Path) -> None:
 def test_rgb_is_described_as_what_it_becomes(tmp_path: Path) -> None:
     found = facts_of(Clip(codec="png", pix_fmt="rgb24", pts=[0]), tmp_path / "a.mov").colour
     assert (found.range, found.matrix, found.chroma_location) == (1, 1, "unspecified")
+
+
+def test_tags_that_the_decoder_passes_over_are_the_containers(tmp_path: Path) -> None:
+    colour = Colour(range=1, primaries=9, transfer=14, matrix=9)
+    clip = Clip(codec="libvpx-vp9", pix_fmt="yuva420p", pts=range(2), colour=colour)
+    with av.open(str(clip.write(tmp_path / "a.mkv"))) as container:
+        stream = container.streams.video[0]
+        first = next(pictures(stream, container.demux(stream), Report(), alpha=True))
+        assert (first.format.name, int(first.color_primaries)) == ("yuva420p", 2)
+        found = read_facts(stream, first).colour
+    assert (found.range, found.primaries, found.transfer, found.matrix) == (1, 9, 14, 9)
 
 
 @pytest.mark.parametrize("aspect", [Fraction(1), Fraction(64, 45), Fraction(80, 33)])

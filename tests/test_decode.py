@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from av.packet import Packet
 
 from clips import Clip, Shown, damaged, frames, uneven
-from vsr.decode import FrameSource, Timeline, in_range, lasting, pictures
+from vsr.decode import FrameSource, Timeline, in_range, is_hidden, lasting, pictures
 from vsr.demux import open_input, packets, video_stream
 from vsr.frame import Frame, PlanarFormat, TrackFacts
 from vsr.report import LISTED, Report
@@ -238,3 +239,24 @@ def test_the_same_damage_counts_once() -> None:
     for line in ("packet at pts 3: bad", "packet at pts 4: bad", "packet at pts 3: bad"):
         report.damaged(line)
     assert (report.damaged_packets, len(report.damage)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("codec", "content", "hidden"),
+    [
+        ("vp8", "10", False),
+        ("vp8", "01", True),
+        ("vp8", "11", False),
+        ("vp9", "82 00", False),  # a key frame
+        ("vp9", "86 00", False),
+        ("vp9", "84 00", True),
+        ("vp9", "88 00", False),  # an earlier frame, shown now
+        ("vp9", "84 00 c1", False),  # a superframe
+        ("vp9", "b2 00", True),  # profile 3
+        ("vp9", "b3 00", False),
+        ("vp9", "b4 00", False),
+        ("h264", "00", False),
+    ],
+)
+def test_frames_that_are_never_shown(codec: str, content: str, hidden: bool) -> None:
+    assert is_hidden(codec, Packet(bytes.fromhex(content))) is hidden

@@ -209,6 +209,7 @@ def test_cover_art_is_no_video(tmp_path: Path) -> None:
         ("media/torchcodec_nasa_13013_rotated.mp4", {"rotated": True}),
         ("media/androidx_sample_with_chapters.mkv", {"untimed": False}),
         ("media/openh264_Static.264", {"untimed": True}),
+        ("media/nemo_roadtrip-vp92-10bit.webm", {"frames": 72}),  # of 80 packets eight are never shown
         ("media/torchcodec_testsrc2_odd_height_and_width_444_10bit.mp4", {"pix_fmt": "yuv444p10le"}),
     ],
 )
@@ -220,6 +221,7 @@ def test_real_files(data: Path, name: str, facts: dict[str, Any]) -> None:
     found = {
         "rotated": source.facts.display_matrix is not None,
         "untimed": source.untimed,
+        "frames": source.frames,
         "pix_fmt": source.pix_fmt,
     }
     assert {key: found[key] for key in facts} == facts

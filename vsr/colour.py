@@ -23,15 +23,16 @@ UPRIGHT = (65536, 0, 0, 0, 65536, 0, 0, 0, 1073741824)
 def read_facts(stream: VideoStream, frame: VideoFrame) -> TrackFacts:
     """Facts of a track from its first decoded frame.
 
-    FFmpeg's `yuvj` formats mean full range. RGB frames are described as what `convert.copy_in` makes of them.
+    What the decoder leaves open the container may say: libvpx passes over primaries and transfer. FFmpeg's `yuvj`
+    formats mean full range. RGB frames are described as what `convert.copy_in` makes of them.
     """
     full = frame.format.name.startswith("yuvj")
-    rgb, said = is_rgb(frame.format), sidedata.raw(frame)
+    rgb, said, track = is_rgb(frame.format), sidedata.raw(frame), stream.codec_context
     return TrackFacts(
         colour=Colour(
             range=1 if rgb else 2 if full else int(frame.color_range),
-            primaries=int(frame.color_primaries),
-            transfer=int(frame.color_trc),
+            primaries=_known(frame.color_primaries, track.color_primaries),
+            transfer=_known(frame.color_trc, track.color_trc),
             matrix=BT709 if rgb else int(frame.colorspace) or UNSPECIFIED,  # grey PNG says 0, RGB
             chroma_location=read_location(stream, frame),
         ),
@@ -42,6 +43,10 @@ def read_facts(stream: VideoStream, frame: VideoFrame) -> TrackFacts:
         ambient=sidedata.ambient(said.get(sidedata.AMBIENT)),
         stereo=sidedata.stereo(said.get(sidedata.STEREO)),
     )
+
+
+def _known(decoded: int, stated: int) -> int:
+    return int(stated if decoded == UNSPECIFIED else decoded)
 
 
 def aspect(stream: VideoStream) -> Fraction:

@@ -27,6 +27,21 @@ if TYPE_CHECKING:
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
+def is_hidden(codec: str, packet: Packet[Stream]) -> bool:
+    """Whether a packet holds a frame that is never shown, only predicted from (show_frame of RFC 6386 9.1, VP9 7.2).
+
+    VP9 keeps such a frame in the packet of a shown one (a superframe) or, where the writer didn't, by itself.
+    """
+    content = memoryview(packet)
+    if codec == "vp8":
+        return not content[0] & 0x10
+    if codec != "vp9" or content[0] >> 6 != 2 or content[-1] >> 5 == 6:
+        return False
+    deep = (content[0] >> 4 & 3) == 3  # profile 3 has one bit more
+    again, _, shown = (content[0] >> place - deep & 1 for place in (3, 2, 1))
+    return not again and not shown
+
+
 def pictures(
     stream: VideoStream,
     packets: Iterable[Packet[Stream]],
@@ -169,7 +184,8 @@ class FrameSource:
         finally:
             self._changes.close()
             if self._timeline.repaired:
-                self._report.note(f"{self._timeline.repaired} frames had missing or falling timestamps: repaired")
+                what = "frames had no time of their own, or one before the frame before: repaired"
+                self._report.note(f"{self._timeline.repaired} {what}")
 
     def close(self) -> None:
         """Frees the buffers; RuntimeError when a frame was never released."""

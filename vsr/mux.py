@@ -186,7 +186,7 @@ def _assigned(video: Iterable[Packet[Any]], track: VideoStream) -> Iterator[Pack
 
 
 def _last_held(video: Iterable[Packet[Any]]) -> Iterator[Packet[Any]]:
-    """The same packets, the one decoded last with a decoding time and duration that end when the track's last frame ends.
+    """The same packets; the one decoded last ends, by its decoding time and duration, where the frame shown last does.
 
     A track of MP4 is as long as both its edit list and its decoding times say. The first ends with the latest pts +
     duration, and the decoding times have to reach as far: they may end too early where the frame shown last isn't

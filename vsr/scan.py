@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vsr import sidedata
 from vsr.chunks import Key
+from vsr.decode import is_hidden
 from vsr.demux import packets
 from vsr.errors import UsageError
 from vsr.messages import in_packet, track_form
@@ -42,15 +43,16 @@ def scan(container: InputContainer, stream: VideoStream) -> Scan:
     """Reads the whole track's packets; nothing is decoded."""
     shown: list[tuple[int, int]] = []
     keys, missing, form, said, number = [], 0, track_form(stream), set[str](), -1
+    codec = stream.codec_context.name
     for number, packet in enumerate(packets(container, [stream], Report())):
         if packet.pts is None:
             missing += 1
-        elif not packet.is_discard:
+        elif not packet.is_discard and not is_hidden(codec, packet):
             shown.append((packet.pts, packet.duration or 0))
             if packet.is_keyframe:
                 keys.append(Key(packet.pts, number))
         said |= in_packet(packet, *form).keys()
-        if stream.codec_context.name == "png" and sidedata.profiled(bytes(packet)):
+        if codec == "png" and sidedata.profiled(bytes(packet)):
             said.add(sidedata.PROFILE)
     shown.sort()
     pts = tuple(sorted({time for time, _ in shown}))  # packets that share one make one frame

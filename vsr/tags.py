@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 # Said of the input's own bytes, or written by the muxer itself; case aside.
 PRIVATE = (
     "encoder major_brand minor_version compatible_brands duration bps number_of_frames number_of_bytes alpha_mode "
-    "enc_key_id filename mimetype"
+    "enc_key_id filename mimetype software "
+    # FLV's index, which its demuxer gives as tags
+    "hasmetadata hasvideo hasaudio haskeyframes canseektoend datasize videosize audiosize audiodelay lasttimestamp "
+    "lastkeyframetimestamp lastkeyframelocation metadatacreator metadatadate"
 )
 STATISTICS = ("_statistics_", "bps-", "duration-", "number_of_frames-", "number_of_bytes-")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from vsr.decode import Timeline, pictures
+from vsr.decode import Timeline, is_hidden, pictures
 from vsr.demux import open_input, packets
 from vsr.job import Job
 from vsr.report import Report
@@ -50,7 +50,9 @@ def expected_times(job: Job, source: str, *, decode: bool) -> Recording:
             shown = pictures(stream, coded, Report())
             ticks = (timeline.stamp(picture.pts, picture.dts, picture.duration)[0] for picture in shown)
         else:
-            ticks = (packet.pts for packet in coded if packet.pts is not None and not packet.is_discard)
+            codec = stream.codec_context.name
+            kept = (packet for packet in coded if not packet.is_discard and not is_hidden(codec, packet))
+            ticks = (packet.pts for packet in kept if packet.pts is not None)
         chosen = sorted(tick - _origin(job) for tick in ticks if tick >= begin and (end is None or tick < end))
     return Recording(base, array("q", chosen))
 
