@@ -59,8 +59,7 @@ def _lead_in(keys: Sequence[Key], start: int) -> int:
     does a filter that looks at the frame before.
     """
     at = bisect_right(keys, start, key=lambda key: key.pts)
-    before = [key.packet for key in keys[:at]]
-    return 0 if len(before) < 2 else min(before[-2:])
+    return 0 if at < 2 else min(key.packet for key in keys[at - 2 : at])
 
 
 def split(frames: Iterable[Frame], chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, Iterator[Frame]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,22 +47,26 @@ def open_input(path: str, limits: Limits = LIMITS) -> InputContainer:
 
 
 def _reason(path: str, error: Exception) -> str:
-    if is_encrypted(path):
-        return "it is encrypted"
-    if lacks_index(path):
-        return "its index is missing: the file is incomplete"
+    if isinstance(error, av.error.InvalidDataError):
+        if is_encrypted(path):
+            return "it is encrypted"
+        if lacks_index(path):
+            return "its index is missing: the file is incomplete"
     return getattr(error, "strerror", None) or str(error)
 
 
 def _check_file(path: str) -> None:
-    file = Path(path)
-    if file.is_dir():
+    try:
+        found = Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise InputError(f"{path}: no such file") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    if stat.S_ISDIR(found.st_mode):
         raise InputError(f"{path}: a folder, not a video")
-    if not file.exists():
-        raise InputError(f"{path}: no such file")
-    if not file.is_file():  # a pipe or a device may never end, and is gone once read
+    if not stat.S_ISREG(found.st_mode):  # a pipe or a device may never end, and is gone once read
         raise InputError(f'{path}: no file but a pipe or a device, not a video ("-" reads y4m from standard input)')
-    if file.stat().st_size == 0:
+    if found.st_size == 0:
         raise InputError(f"{path}: the file is empty, not a video")
 
 

@@ -141,6 +141,7 @@ class _Transfer:
     def __init__(self, url: str, timeout: float) -> None:
         self._url, self._timeout = url, timeout
         self.length: int | None = None
+        self._version = ""  # as the server names it: parts of two versions are no file
         self.modified = 0.0  # seconds since 1970, so that a copy made again passes for the same file
 
     def proceed(self, file: BinaryIO) -> None:
@@ -148,6 +149,8 @@ class _Transfer:
         headers = {"User-Agent": f"vsr/{__version__}", "Accept-Encoding": "identity"}
         if file.tell():
             headers["Range"] = f"bytes={file.tell()}-"
+            if self._version:
+                headers["If-Range"] = self._version  # RFC 9110 13.1.5
         try:
             request = urllib.request.Request(quote(self._url, safe="%/:=&?~#+!$,;'@()*[]"), headers=headers)
             answer = _opener().open(request, timeout=self._timeout)
@@ -160,11 +163,16 @@ class _Transfer:
 
     def _begin(self, answer: http.client.HTTPResponse, file: BinaryIO) -> None:
         """Puts `file` where the answer goes on: from the start where the server can't continue."""
-        span = _RANGE.match(answer.headers.get("Content-Range", ""))
-        if answer.status == 206 and span and int(span[1]) == file.tell() and int(span[2]) == self.length:
-            return
+        version = _version(answer)
+        if answer.status == 206:
+            span = _RANGE.match(answer.headers.get("Content-Range", ""))
+            if span and (int(span[1]), int(span[2]), version) == (file.tell(), self.length, self._version):
+                return
         file.seek(0)
         file.truncate()
+        if answer.status == 206:
+            raise ConnectionError("the file on the server has changed")
+        self._version = version
         length = answer.headers.get("Content-Length", "")
         if answer.status != 200 or not length.isdigit():
             raise InputError(f"{self._url}: the server doesn't say how long it is; record it first")
@@ -179,9 +187,16 @@ class _Transfer:
             self.modified = 0.0
 
 
+def _version(answer: http.client.HTTPResponse) -> str:
+    """What tells a file from a later one of the same name: a strong entity tag or a date, RFC 9110 8.8."""
+    tag = answer.headers.get("ETag", "")
+    return answer.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+
+
 def _add(file: BinaryIO, block: bytes) -> None:
     try:
         file.write(block)
+        file.flush()  # else the last block meets a full disk only when the file is closed
     except OSError as error:
         raise OutputError(f"{file.name}: can't be written ({error.strerror})") from error
 

@@ -167,6 +167,38 @@ def test_the_copy_is_the_file(
         assert server.asked[1] == f"bytes={len(clip) // 2}-"
 
 
+def changing(heeds: bool) -> Answer:
+    """Another file of the same length after the first answer, which breaks; `heeds`: knows If-Range."""
+    count = [0]
+
+    def answer(request: BaseHTTPRequestHandler, data: bytes) -> None:
+        count[0] += 1
+        wanted, later = request.headers.get("If-Range"), data[::-1] if count[0] > 1 else data
+        if wanted and heeds:
+            assert wanted == '"1"'
+        start = int((request.headers.get("Range") or "bytes=0-")[6:-1]) if not heeds else 0
+        request.send_response(206 if start else 200)
+        if start:
+            request.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        request.send_header("Content-Length", str(len(data) - start))
+        request.send_header("ETag", '"1"' if count[0] == 1 else '"2"')
+        request.end_headers()
+        request.wfile.write(later[start:] if count[0] > 1 else data[: len(data) // 2])
+        request.close_connection = True
+
+    return answer
+
+
+@pytest.mark.parametrize("heeds", [True, False])
+def test_parts_of_two_files_are_never_joined(
+    tmp_path: Path, clip: bytes, serve: Callable[[Answer], Server], heeds: bool
+) -> None:
+    server = serve(changing(heeds))
+    assert download(server.url, tmp_path / "copy", 5, now) == ""
+    assert (tmp_path / "copy").read_bytes() == clip[::-1]
+    assert len(server.asked) == (2 if heeds else 3)
+
+
 def test_a_copy_made_again_passes_for_the_same_file(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
     for name in ("a", "b"):
         download(serve(whole).url, tmp_path / name, 5, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -80,12 +81,29 @@ def test_one_clear_line(tmp_path: Path, case: str) -> None:
     assert time.monotonic() - begin < SECONDS
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_without_permission(tmp_path: Path) -> None:
-    path = Clip().write(tmp_path / "a.mp4")
-    path.chmod(0)
-    with pytest.raises(InputError, match="Permission denied"):
-        open_input(str(path))
+@pytest.mark.parametrize("closed", ["a.mp4", "."], ids=["file", "folder"])
+def test_without_permission(closed: str) -> None:
+    """Root may read everything, so where the tests are run by root the file is opened as nobody."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Clip().write(Path(folder, "a.mp4"))
+        Path(folder).chmod(0o755)
+        (Path(folder) / closed).chmod(0)
+        user = os.geteuid()
+        try:
+            os.seteuid(user or 65534)
+            with pytest.raises(InputError, match=r"a\.mp4: .*Permission denied"):
+                open_input(str(path))
+        finally:
+            os.seteuid(user)
+            Path(folder).chmod(0o755)
+
+
+def test_names_longer_than_any_file_system_has(tmp_path: Path) -> None:
+    name = str(tmp_path / ("a" * 300 + ".mp4"))
+    clip = str(Clip().write(tmp_path / "a.mp4"))
+    for words, code in (((name, "out.mp4"), 3), ((clip, name), 4)):
+        done = subprocess.run((*PYTHON, *words), capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        assert (done.returncode, done.stderr) == (code, f"vsr-run: {name}: File name too long\n")
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "avi"])

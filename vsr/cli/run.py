@@ -33,6 +33,9 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(args, str(error), error.exit_code, error)
     except MemoryError as error:
         return _fail(args, "out of memory; try --memory with less", 6, error)
+    except OSError as error:  # a name too long, a folder nobody may enter
+        named = error.filename or args.output
+        return _fail(args, f"{named}: {error.strerror or error}", 3 if str(named) == args.input else 4, error)
     except Exception as error:
         if args.debug:
             raise

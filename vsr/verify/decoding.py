@@ -87,8 +87,8 @@ def _decode(track: Any, coded: Iterable[Packet[Any]], decoded: Decoded) -> str:
     problems = damage.damage[:NAMED]
     if not problems and sorted(got) != sorted(expected):
         problems = [f"{len(got)} frames from {len(expected)} packets" if len(got) != len(expected) else "other times"]
-    place = f"picture from {float(expected[0] * track.time_base):.3f} s can't be decoded as written: "
-    return place + ", ".join(problems) if problems else ""
+    start = float(expected[0] * track.time_base) if expected else 0.0
+    return f"picture from {start:.3f} s can't be decoded as written: {', '.join(problems)}" if problems else ""
 
 
 def check_sound(source: str, output: str, job: Job, wrong: list[str]) -> str:
