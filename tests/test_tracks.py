@@ -9,11 +9,12 @@ from typing import Any
 
 import av
 import pytest
+from av.stream import Disposition
 
 from clips import Clip, Sound
 from vsr.carry import add_tracks, kept_chapters
 from vsr.errors import UsageError
-from vsr.tags import stored_language
+from vsr.tags import DISPOSITIONS, FILE_TAGS, stored_language
 from vsr.tracks import CONTAINERS, container_for, plan
 
 
@@ -78,21 +79,49 @@ def test_further_picture_tracks_are_copied_where_they_can_be(tmp_path: Path, out
     assert (track.kind, track.action) == ("video", action)
 
 
-@pytest.mark.parametrize("language", ["eng", "fra", "deu", "zho", "swe", "ger", "cze", "xyz", "nob", ""])
-@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv", ".ts"])
-def test_the_language_planned_is_the_language_read(tmp_path: Path, language: str, suffix: str) -> None:
-    source = Clip(pts=range(2), sounds=[Sound(language=language)]).write(tmp_path / "in.mkv")
-    container, target = container_for(f"a{suffix}"), tmp_path / f"out{suffix}"
+def copied(source: Path, target: Path, purpose: Disposition | None = None) -> tuple[str, Disposition]:
+    """Language and purpose of the clip's sound track in another container."""
+    container = container_for(target.name)
     options: dict[str, Any] = {"format": container.muxer}
     with av.open(str(source)) as one, av.open(str(target), "w", **options) as two:
         streams = add_tracks(one, two, plan(one, 0, container), container)
+        if purpose is not None:
+            streams[1].disposition = purpose
         for packet in one.demux(one.streams[1]):
             if packet.size:
                 packet.stream = streams[1]
                 two.mux_one(packet)
     with av.open(str(target)) as written:
-        read = written.streams[0].language
-    assert (read or "und") == (stored_language(language, container.muxer) or "und")
+        return written.streams[0].language or "und", written.streams[0].disposition
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv", ".ts"])
+def test_the_language_planned_is_the_language_read(tmp_path: Path, suffix: str) -> None:
+    muxer = container_for(f"a{suffix}").muxer
+    for language in ["eng", "fra", "deu", "zho", "swe", "ger", "cze", "xyz", "nob", ""]:
+        source = Clip(pts=range(2), sounds=[Sound(language=language)]).write(tmp_path / "in.mkv")
+        assert copied(source, tmp_path / f"out{suffix}")[0] == (stored_language(language, muxer) or "und")
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "aac"), (".mov", "aac"), (".mkv", "aac"), (".webm", "libopus")])
+def test_the_purposes_planned_are_the_purposes_read(tmp_path: Path, suffix: str, codec: str) -> None:
+    source = Clip(pts=range(2), sounds=[Sound(codec=codec, rate=48000)]).write(tmp_path / "in.mkv")
+    for name in DISPOSITIONS[container_for(f"a{suffix}").muxer].split():
+        assert Disposition[name] in copied(source, tmp_path / f"out{suffix}", Disposition[name])[1]
+
+
+@pytest.mark.parametrize("muxer", ["mp4", "mov"])
+def test_the_tags_planned_are_the_tags_read(tmp_path: Path, muxer: str) -> None:
+    values = {
+        "creation_time": "2020-01-01T00:00:00.000000Z",
+        "location": "+48.1000+011.5000/",
+        "timecode": "01:00:00:00",
+    }
+    said = {name: values.get(name, "1") for name in (FILE_TAGS[muxer] or "").split()}
+    path = Clip(pts=range(2), metadata=said).write(tmp_path / f"in.{muxer}")
+    with av.open(str(path)) as written:
+        read = {**written.metadata, **written.streams[0].metadata}
+    assert {name: read.get(name) for name in said} == said
 
 
 def chapters(times: list[tuple[float, float]], source: Any) -> list[tuple[int, int]]:

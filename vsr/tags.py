@@ -34,10 +34,9 @@ DISPOSITIONS: Mapping[str, str] = {
 _ITUNES = (
     "title artist album_artist composer album date comment genre copyright grouping lyrics description synopsis show "
     "episode_id network keywords episode_sort season_number media_type hd_video gapless_playback compilation track "
-    "disc sort_name sort_artist sort_album_artist sort_album sort_composer sort_show location creation_time category "
-    "podcast rating timecode"
+    "disc location creation_time timecode"
 )
-_USER_DATA = "title artist author album date comment genre copyright make model location creation_time timecode"
+_USER_DATA = "title artist album date comment genre copyright make model location creation_time timecode"
 FILE_TAGS: Mapping[str, str | None] = {
     "mp4": _ITUNES,
     "mov": _USER_DATA,
