@@ -15,7 +15,7 @@ from vsr.pipeline import run
 from vsr.probe import probe
 from vsr.report import Report
 from vsr.settings import RunSettings
-from vsr.subtitles import Cue, decode, in_sequence
+from vsr.subtitles import AT_ONCE, Cue, decode, in_sequence
 from vsr.verify.subtitles import check_subtitles
 
 SCRIPT = """1
@@ -29,12 +29,17 @@ second line
 
 3
 00:00:01,500 --> 00:00:02,750
-at the end
+{at} the\\hend
+
+4
+00:00:04,500 --> 00:00:05,000
+beyond
 """
 SAID = [
     (0.2, 0.7, "Hello you second line"),
     (0.7, 1.1, "äöü – Tom & Jerry <3 日本"),
-    (1.5, 2.75, "at the end"),
+    (1.5, 2.75, "{at} the end"),
+    (4.5, 5.0, "beyond"),
 ]
 
 
@@ -56,8 +61,10 @@ def test_there_and_back(tmp_path: Path, repeat: dict[int, Path], name: str, enco
     there = upscaled(source, tmp_path / name, repeat[2])
     muxer = {"a.mp4": "mp4", "a.mov": "mov", "a.webm": "webm"}[name]
     assert there.notes[0] == f"converted: subtitle track 1, srt (fra) can't be stored in {muxer}: to {encoder}"
-    assert f"to {encoder}, 3 cues in time" in "; ".join(there.verified)
+    assert f"to {encoder}, 4 cues in time" in "; ".join(there.verified)
     assert cues(tmp_path / name) == SAID
+    with av.open(str(tmp_path / name)) as written:
+        assert "{at} the\u00a0end".encode() in b"".join(map(bytes, written.demux(written.streams[1])))
     back = upscaled(tmp_path / name, tmp_path / "back.mkv", repeat[2])
     if encoder == "mov_text":
         assert back.notes[0].endswith("can't be stored in matroska: to subrip")
@@ -102,6 +109,12 @@ def test_overlapping_cues_become_one_after_the_other() -> None:
     assert in_sequence(given) == expected
     assert in_sequence([cue(1, 2, "a"), cue(0, 3, "late")]) == [cue(1, 2, r"a\Nlate"), cue(2, 3, "late")]
     assert in_sequence([]) == []
+
+
+def test_the_oldest_of_very_many_cues_ends_early() -> None:
+    crowd = in_sequence(cue(number, 1000, str(number)) for number in range(100))
+    assert max(one.text.count(rb"\N") for one in crowd) == AT_ONCE - 1
+    assert crowd[-1].text.endswith(rb"98\N99")
 
 
 def test_overlapping_cues_are_all_shown_in_mp4(tmp_path: Path, repeat: dict[int, Path]) -> None:

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 TEXT = frozenset({"srt", "subrip", "ass", "ssa", "mov_text", "webvtt", "text"})
 ONE_AT_A_TIME = "mov_text"  # its samples follow one another: 3GPP TS 26.245 5.1
+AT_ONCE = 64  # cues; no screen has room for as many, and each is repeated in all that overlap it
 UNTIMED = Fraction(3)  # s that a cue is shown which says nothing of its end
 EVENT = b"0,0,Default,,0,0,0,,"  # an ASS event's fields before its text, as FFmpeg writes them
 OVERRIDE = re.compile(rb"\{\\[^}]*\}")
+# What encoders would write as it is: a hard space, then what FFmpeg's WebVTT decoder makes of a brace and a backslash.
+ESCAPED = {b"\\h": b"\xc2\xa0", b"\\{{}": b"{", b"\\\xe2\x81\xa0": b"\\"}
 DRAWING = re.compile(rb"\\p[1-9]")
 
 
@@ -40,7 +43,7 @@ class Cue:
     @property
     def plain(self) -> str:
         """What is read, without styles; lines and spaces as one space."""
-        bare = OVERRIDE.sub(b"", self.text).replace(b"\\N", b" ").replace(b"\\n", b" ").replace(b"\\h", b" ")
+        bare = OVERRIDE.sub(b"", self.text).replace(b"\\N", b" ").replace(b"\\n", b" ")
         return " ".join(bare.decode(errors="replace").split())
 
 
@@ -58,7 +61,10 @@ def decode(stream: Stream, packet: Packet[Any], report: Report) -> Cue | None:
     events = [rect.ass.split(b",", 8)[-1] for rect in decoded if rect.type == b"ass"]
     start = time * packet.time_base
     length = (packet.duration or 0) * packet.time_base or Fraction(decoded.end_display_time, 1000)
-    cue = Cue(start, start + (length or UNTIMED), b"\\N".join(event for event in events if not DRAWING.search(event)))
+    text = b"\\N".join(event for event in events if not DRAWING.search(event))
+    for escape, character in ESCAPED.items():
+        text = text.replace(escape, character)
+    cue = Cue(start, start + (length or UNTIMED), text)
     return cue if cue.plain else None
 
 
@@ -72,7 +78,8 @@ def cut(cue: Cue, source: Source) -> Cue | None:
 class Sequence:
     """Cues that may overlap as cues that don't: where several are shown at once, one with all their lines.
 
-    Cues come in order of their start; `push` returns those that nothing can change any more, `drain` the rest.
+    Cues come in order of their start; `push` returns those that nothing can change any more, `drain` the rest. Of
+    more than `AT_ONCE` at once the oldest ends.
     """
 
     def __init__(self) -> None:
@@ -83,7 +90,7 @@ class Sequence:
         done = self._until(cue.start)
         self._now = max(self._now, cue.start) if self._shown else cue.start
         if cue.end > self._now:
-            self._shown.append(cue)
+            self._shown = [*self._shown, cue][-AT_ONCE:]
         return done
 
     def drain(self) -> list[Cue]:
