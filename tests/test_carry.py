@@ -96,7 +96,7 @@ def test_lost_cover_art_is_noticed(tmp_path: Path, upscale: Callable[..., Report
     job = probe(settings)
     upscale(tmp_path / "clip.mkv", tmp_path / "out.mkv")
     with pytest.raises(VerificationError, match="cover track 2, mjpeg is missing or changed"):
-        verify(str(source), str(tmp_path / "out.mkv"), job)
+        verify(str(tmp_path / "out.mkv"), job)
 
 
 def two_pictures(folder: Path, name: str = "in.mkv") -> Path:
@@ -187,7 +187,7 @@ def test_another_purpose_is_noticed(tmp_path: Path, upscale: Callable[..., Repor
 
     spoilt = joined(tmp_path / "out.mkv", tmp_path / "good.mkv", change=spoil)
     with pytest.raises(VerificationError) as caught:
-        verify(str(source), str(spoilt), job)
+        verify(str(spoilt), job)
     for line in ["comment is False", "title is 'other' instead of 'Titel 2 äß'", "forced is False"]:
         assert line in str(caught.value)
 

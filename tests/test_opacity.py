@@ -257,7 +257,7 @@ def test_lost_alpha_is_found(tmp_path: Path, repeat: dict[int, Path]) -> None:
     other = Clip(codec="ffv1", pix_fmt="yuva420p", size=(192, 128), pts=range(4)).write(tmp_path / "other.mkv")
     for file, said in ((after, []), (bare, ["alpha is missing"]), (other, ["of full opacity off"])):
         wrong: list[str] = []
-        check_opacity(job, str(before), str(file), wrong)
+        check_opacity(job, str(file), wrong)
         assert len(wrong) == len(said)
         assert all(words in line for words, line in zip(said, wrong, strict=True))
 

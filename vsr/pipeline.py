@@ -145,7 +145,6 @@ def publish(
         raise InputError(f"{source.path}: changed while it was read, nothing was written; start again once it is whole")
     with report.stage("verify"):
         report.verified = verify(
-            source.path,
             str(part),
             job,
             left_out,

@@ -19,7 +19,7 @@ from vsr.signature import Signatures
 from vsr.tracks import Track
 from vsr.verify.copies import check_copies
 from vsr.verify.damage import is_damaged
-from vsr.verify.decoding import check_decoding, check_sound
+from vsr.verify.decoding import check_decoding, check_sound_decodes
 from vsr.verify.description import check_description, check_length
 from vsr.verify.opacity import check_opacity
 from vsr.verify.picture import check_picture
@@ -30,7 +30,6 @@ from vsr.verify.times import check_end, check_times
 
 
 def verify(
-    source: str,
     output: str,
     job: Job,
     left_out: Set[LeftOut] = frozenset(),
@@ -41,7 +40,7 @@ def verify(
     damaged: bool = False,
     spoilt: Callable[[str], None] = lambda line: None,
 ) -> list[str]:
-    """Compares the file `output` with the file `source` as `job` planned it.
+    """Compares the file `output` with the job's source as the job planned it.
 
     Args:
         left_out: packets of the source that couldn't be stored and were counted as damage.
@@ -64,21 +63,21 @@ def verify(
         found = record(written, [stream.index for stream in written.streams if stream.type != "attachment"], unread=0)
         track: Any = written.streams[0]
         found[0].ticks = array("q", sorted(found[0].ticks))
-        shift = check_times(job, source, found[0], upscaled, wrong)
+        shift = check_times(job, found[0], upscaled, wrong)
         check_picture(job, output, wrong)
-        said = check_side_data(job, source, output, shift, wrong)
-        copies = check_copies(job, source, output, written, found, shift, left_out, wrong, amiss)
-        check_opacity(job, source, output, wrong)
+        said = check_side_data(job, output, shift, wrong)
+        copies = check_copies(job, output, written, found, shift, left_out, wrong, amiss)
+        check_opacity(job, output, wrong)
         check_end(job, track, found[0].last - shift if found[0] else None, wrong)
-        told = check_description(job, source, written, shift, wrong)
+        told = check_description(job, written, shift, wrong)
         # FFmpeg's length of a file leaves out text that goes on alone
         played = [one.last for index, one in found.items() if written.streams[index].type in ("video", "audio")]
         check_length(job, written, max(played), wrong)
     decoded = check_decoding(output, job.output_limits, found[0], mode, wrong)
     right = check_shown(decoded.shown, encoded, found[0], wrong) if encoded else False
-    sound = check_sound(source, output, job, wrong) if mode == "full" else ""
+    sound = check_sound_decodes(output, job, wrong) if mode == "full" else ""
     for kept, problem in amiss:
-        if damaged or is_damaged(source, kept.index, job.source.limits):
+        if damaged or is_damaged(job.source.path, kept.index, job.source.limits):
             spoilt(f"{kept}: {problem}")
         else:
             wrong.append(f"{kept}: {problem}")

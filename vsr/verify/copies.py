@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 def check_copies(
     job: Job,
-    source: str,
     output: str,
     written: InputContainer,
     found: dict[int, Recording],
@@ -40,9 +39,9 @@ def check_copies(
     `wrong` gets what differs, but `amiss` where the content of a track does, which may be the source's own damage; the
     result is what was found right.
     """
-    if source == "-":
+    if job.source.path == "-":
         return []
-    with open_input(source, job.source.limits) as original:
+    with open_input(job.source.path, job.source.limits) as original:
         wrong += _check_covers(job, original, written)
         kept = [track for track in job.tracks if track.action != "drop" and not is_attached(track)]
         copied = [track.index for track in kept if track.action == "copy"]

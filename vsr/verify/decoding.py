@@ -91,10 +91,11 @@ def _decode(track: Any, coded: Iterable[Packet[Any]], decoded: Decoded) -> str:
     return f"picture from {start:.3f} s can't be decoded as written: {', '.join(problems)}" if problems else ""
 
 
-def check_sound(source: str, output: str, job: Job, wrong: list[str]) -> str:
+def check_sound_decodes(output: str, job: Job, wrong: list[str]) -> str:
     """Decodes every sound track: no more errors than the source's sound has, of which it is mostly a copy."""
     errors = _sound_errors(output, job.output_limits)
-    if any(errors) and sum(errors) > (0 if source == "-" else sum(_sound_errors(source, job.source.limits))):
+    known = sum(_sound_errors(job.source.path, job.source.limits)) if any(errors) and job.source.path != "-" else 0
+    if sum(errors) > known:
         wrong += [f"sound track {n}: {count} packets can't be decoded" for n, count in enumerate(errors) if count]
     return f"{len(errors)} sound tracks decoded" if errors else ""
 

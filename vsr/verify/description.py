@@ -19,12 +19,12 @@ CHAPTER_TICK = Fraction(1, 1000)  # what containers round the times of chapters 
 LISTED = 2  # things wrong with chapters that are named
 
 
-def check_description(job: Job, source: str, written: InputContainer, shift: Fraction, wrong: list[str]) -> list[str]:
+def check_description(job: Job, written: InputContainer, shift: Fraction, wrong: list[str]) -> list[str]:
     """Compares titles, chapters and attachments with the source's; says which there were."""
     muxer = container_for(job.output).muxer
-    if source == "-" or muxer == "mpegts":  # has a place for none of these
+    if job.source.path == "-" or muxer == "mpegts":  # has a place for none of these
         return []
-    with open_input(source, job.source.limits) as original:
+    with open_input(job.source.path, job.source.limits) as original:
         chapters = kept_chapters(original, job.source)
         named = _check_titles(original, written, wrong)
         _check_chapters(chapters, written, shift, wrong)

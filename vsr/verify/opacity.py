@@ -19,11 +19,12 @@ CELLS = 8  # a side; their means are compared
 TOLERANCE = 0.04  # of full opacity: what coding with loss and a network do to the mean of a cell
 
 
-def check_opacity(job: Job, source: str, output: str, wrong: list[str]) -> None:
+def check_opacity(job: Job, output: str, wrong: list[str]) -> None:
     """The job's first frame is as opaque as its source's, place by place."""
     if not job.source.format.alpha:
         return
-    before = _opacity(source, job.source.stream, None if job.source.untimed else job.source.start, job.source.limits)
+    source, start = job.source, None if job.source.untimed else job.source.start
+    before = _opacity(source.path, source.stream, start, source.limits)
     after = _opacity(output, 0, None, job.output_limits)
     if before is None or after is None:
         wrong.append("alpha is missing")

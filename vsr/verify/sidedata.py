@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Said = tuple[Fraction, dict[str, bytes]]  # seconds, content by kind
 
 
-def check_side_data(job: Job, source: str, output: str, shift: Fraction, wrong: list[str]) -> list[str]:
+def check_side_data(job: Job, output: str, shift: Fraction, wrong: list[str]) -> list[str]:
     """Every frame's: there, in order, in time and the same. By packets; where these differ, by decoding both files."""
     encoder, base = job.encoder, job.source.time_base
     assert encoder is not None
@@ -27,13 +27,13 @@ def check_side_data(job: Job, source: str, output: str, shift: Fraction, wrong: 
     kinds = [kind for kind in sidedata.CHANGING if kind in job.source.side_data and kind in encoder.side_data]
     if not kinds:
         return checked
-    with open_input(source, job.source.limits) as original, open_input(output, job.output_limits) as written:
+    with open_input(job.source.path, job.source.limits) as original, open_input(output, job.output_limits) as written:
         tolerance = (written.streams[0].time_base or base) + base  # a repaired time slips by a tick
         expected = _in_range(job, _by_packets(original, job.source.stream))
         found = _shifted(_by_packets(written, 0), shift)
         problems = {kind: _compare(kind, expected, found, tolerance) for kind in kinds}
     if any(problems.values()):
-        expected, found = _in_range(job, _by_source_frames(job, source)), _shifted(_by_frames(job, output), shift)
+        expected, found = _in_range(job, _by_source_frames(job)), _shifted(_by_frames(job, output), shift)
         problems = {kind: problem and _compare(kind, expected, found, tolerance) for kind, problem in problems.items()}
     wrong += [f"{sidedata.NAMES[kind]}: {problem}" for kind, problem in problems.items() if problem]
     return checked + [f"{sidedata.NAMES[kind]}, every frame's" for kind in kinds]
@@ -43,8 +43,9 @@ def _by_packets(container: InputContainer, index: int) -> Iterator[Said]:
     stream: Any = container.streams[index]
     form = track_form(stream)
     for packet in packets(container, [stream], Report()):
-        if packet.pts is not None and not packet.is_discard:
-            yield packet.pts * packet.time_base, in_packet(packet, *form)
+        said = {} if packet.pts is None or packet.is_discard else in_packet(packet, *form)
+        if packet.pts is not None and said:
+            yield packet.pts * packet.time_base, said
 
 
 def _by_frames(job: Job, output: str) -> Iterator[Said]:
@@ -54,11 +55,11 @@ def _by_frames(job: Job, output: str) -> Iterator[Said]:
             yield (picture.pts or 0) * stream.time_base, sidedata.changing(picture)
 
 
-def _by_source_frames(job: Job, source: str) -> Iterator[Said]:
+def _by_source_frames(job: Job) -> Iterator[Said]:
     """As the run saw it: by the same decoder, in as many threads, with repaired times."""
     base, rate = job.source.time_base, job.source.rate if job.source.untimed else None
     timeline = Timeline(base, rate, job.source.nominal)
-    with open_input(source, job.source.limits) as container:
+    with open_input(job.source.path, job.source.limits) as container:
         stream: Any = container.streams[job.source.stream]
         stream.thread_type = "AUTO"
         for picture in pictures(stream, packets(container, [stream], Report()), Report()):

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
-def check_times(job: Job, source: str, found: Recording, upscaled: int, wrong: list[str]) -> Fraction:
+def check_times(job: Job, found: Recording, upscaled: int, wrong: list[str]) -> Fraction:
     """Frame count and every pts; the common shift in seconds."""
-    expected = numbered_times(job, upscaled) if source == "-" else expected_times(job, source, decode=False)
+    piped = job.source.path == "-"
+    expected = numbered_times(job, upscaled) if piped else expected_times(job, decode=False)
     problem, shift = _compare(expected, found)
-    if problem and source != "-":  # packets aren't frames where the source is damaged or hides some: ask the decoder
-        problem, shift = _compare(expected_times(job, source, decode=True), found)
+    if problem and not piped:  # packets aren't frames where the source is damaged or hides some: ask the decoder
+        problem, shift = _compare(expected_times(job, decode=True), found)
     if problem:
         wrong.append(f"picture track: {problem}")
     if shift and container_for(job.output).exact:
@@ -37,11 +38,11 @@ def numbered_times(job: Job, count: int) -> Recording:
     return Recording(job.source.time_base, array("q", range(first, first + count)))
 
 
-def expected_times(job: Job, source: str, *, decode: bool) -> Recording:
+def expected_times(job: Job, *, decode: bool) -> Recording:
     """When each frame of the job is to be shown, from its origin: by its packets, or by decoding them."""
     base, begin, end = job.source.time_base, job.source.start, job.source.end
     ticks: Iterable[int]
-    with open_input(source, job.source.limits) as container:
+    with open_input(job.source.path, job.source.limits) as container:
         stream: Any = container.streams[job.source.stream]
         coded = packets(container, [stream], Report())
         if decode or job.source.untimed:
