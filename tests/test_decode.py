@@ -105,6 +105,14 @@ def test_reordered_frames_come_in_order_with_the_last_ones(tmp_path: Path) -> No
     assert [frame.key for frame in got].count(True) == 3
 
 
+def test_two_frames_of_one_time_are_told_apart_and_said(tmp_path: Path) -> None:
+    """Packets of Matroska may share a millisecond."""
+    clip = Clip(codec="ffv1", pts=range(3), time_base=Fraction(1, 4000), last=1)
+    report = Report()
+    assert [frame.pts for frame in decoded(clip.write(tmp_path / "a.mkv"), report)] == [0, 1, 2]
+    assert [note[:32] for note in report.notes] == ["times repaired: 2 of the frames "]
+
+
 def test_a_frame_kept_back_is_found(tmp_path: Path) -> None:
     path = Clip(pts=range(4)).write(tmp_path / "a.mp4")
     with open_input(str(path)) as container:

@@ -184,8 +184,8 @@ class FrameSource:
         finally:
             self._changes.close()
             if self._timeline.repaired:
-                what = "frames had no time of their own, or one before the frame before: repaired"
-                self._report.note(f"{self._timeline.repaired} {what}")
+                what = "of the frames came without one, or with one not later than the frame before"
+                self._report.note(f"times repaired: {self._timeline.repaired} {what}")
 
     def close(self) -> None:
         """Frees the buffers; RuntimeError when a frame was never released."""
