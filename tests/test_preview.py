@@ -49,6 +49,14 @@ def test_colours_are_those_of_the_tags(tmp_path: Path, repeat: dict[int, Path]) 
     assert abs(looks[0].astype(int) - looks[1]).max() > 10
 
 
+def test_a_quarter_turn_is_made(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    clip = Clip(pts=range(2), matrix=(0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30))
+    preview.write(settings(clip.write(tmp_path / "in.mp4"), tmp_path / "look.png", repeat), 0)
+    got = cv2.imread(str(tmp_path / "look.png"))
+    assert got is not None
+    assert got.shape == (96, 128, 3)
+
+
 @pytest.mark.parametrize(
     ("target", "at", "kind", "reason"),
     [

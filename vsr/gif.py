@@ -15,7 +15,7 @@ from vsr import fit
 from vsr.demux import open_input
 from vsr.errors import VerificationError
 from vsr.frame import Frame
-from vsr.pictures import lies, rgb, upright
+from vsr.pictures import bgr, lies, upright
 from vsr.report import Report
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _timed(job: Job, frames: Iterable[Frame], report: Report) -> Iterator[VideoF
             left_out += 1
             frame.release()
             continue
-        samples = rgb(fit.frame(frame, job)).reformat(format="bgra", threads=1).to_ndarray()
+        samples = bgr(fit.frame(frame, job)).reformat(format="bgra", threads=1).to_ndarray()
         frame.release()
         picture = VideoFrame.from_ndarray(upright(samples, frame.facts.display_matrix), format="bgra")
         picture.pts, picture.time_base, picture.duration = start, TICK, max(SHORTEST, end - start)

@@ -1,4 +1,4 @@
-"""Frames as pictures: RGB, upright, with square pixels; and a picture as a file, read back before it gets its name."""
+"""Frames as pictures: BGR, upright, with square pixels; and a picture as a file, read back before it gets its name."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ STILLS: dict[str, dict[str, int]] = {
 LOSSY = frozenset({".jpg", ".jpeg"})
 NO_ALPHA = frozenset({".jpg", ".jpeg", ".bmp"})
 DEEP = frozenset({".png", ".tif", ".tiff"})  # hold 16 bits; OpenCV would saturate such samples in the others
-BT601, BT709 = 5, 1  # matrix coefficients, H.273 table 4
+BT709 = 1  # matrix coefficients, H.273 table 4
 HD_LINES = 720  # untagged pictures of more lines than this, or as many, are BT.709
 
 
-def rgb(frame: Frame, *, deep: bool = False) -> VideoFrame:
-    """The frame as B, G, R of full range, and alpha where it has some, in 8 or 16 bits.
+def bgr(frame: Frame, *, deep: bool = False, size: tuple[int | None, int | None] = (None, None)) -> VideoFrame:
+    """The frame as B, G, R of full range, and alpha where it has some, in 8 or 16 bits; bicubic to `size`.
 
     The matrix is the tagged one, else BT.601 or from 720 lines on BT.709. Grey stays one plane.
     """
@@ -53,7 +53,9 @@ def rgb(frame: Frame, *, deep: bool = False) -> VideoFrame:
     name = names[deep, frame.format.alpha]
     if frame.format.chroma == "grey" and not frame.format.alpha:
         name = "gray16le" if deep else "gray"
-    return picture.reformat(format=name, src_colorspace=matrix, dst_color_range="JPEG", threads=1)
+    return picture.reformat(
+        *size, name, src_colorspace=matrix, dst_color_range="JPEG", interpolation="BICUBIC", threads=1
+    )
 
 
 def lies(matrix: tuple[int, ...] | None) -> bool:
@@ -82,7 +84,7 @@ def numbered(job: Job, frames: Iterable[Frame], names: Pattern, report: Report) 
     deep = job.source.format.depth > 8 and suffix in DEEP
     for place, frame in enumerate(frames):
         with report.stage("write"):
-            picture = rgb(fit.frame(frame, job), deep=deep).to_ndarray()
+            picture = bgr(fit.frame(frame, job), deep=deep).to_ndarray()
             picture = upright(picture, frame.facts.display_matrix)
             path = names.path(1 + place if first is None else first + frame.pts)
             frame.release()

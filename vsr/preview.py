@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from av.video.frame import VideoFrame
+import numpy.typing as npt
 
-from vsr.colour import tag_frame
-from vsr.convert import copy_out
 from vsr.encode import encode_chunk
-from vsr.errors import OutputError, UsageError
+from vsr.errors import UsageError
 from vsr.frame import Frame
 from vsr.mux import global_header
+from vsr.pictures import bgr, store, upright
 from vsr.pipeline import decoded, upscaling
 from vsr.probe import probe
 from vsr.report import Report
@@ -26,17 +25,14 @@ from vsr.target import check_output
 from vsr.upscaler import UpscaleStage
 
 TIMED_FRAMES = 24
-BT601, BT709 = 5, 1
 
 
 def write(settings: RunSettings, at: float) -> None:
-    """Writes a PNG: left bicubic, right the network, of the frame shown at `at` seconds.
+    """Writes a PNG: left bicubic, right the network, of the frame shown at `at` seconds, upright.
 
     Raises:
         UsageError: the output isn't a .png. OutputError: it can't be written. And whatever `probe` raises.
     """
-    import cv2
-
     if Path(settings.output).suffix.lower() != ".png":
         raise UsageError(f"{settings.output}: --preview writes a PNG; name one")
     check_output(settings.input, settings.output, overwrite=settings.overwrite)
@@ -46,24 +42,17 @@ def write(settings: RunSettings, at: float) -> None:
         frame = next(frames, None)
         if frame is None:
             raise UsageError(f"--preview {at:g} is past the end of {settings.input}")
-        before = bgr(frame, job.upscaled)
+        before = _shown(frame, job.upscaled)
         for result in stage.frames([frame]):
-            after = bgr(result, job.upscaled)
+            after = _shown(result, job.upscaled)
             result.release()
         frames.close()
     stage.close()
-    if not cv2.imwrite(settings.output, np.hstack([before, after])):
-        raise OutputError(f"{settings.output}: can't be written")
+    store(Path(settings.output), np.hstack([before, after]))
 
 
-def bgr(frame: Frame, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The frame as (rows, columns, 3) BGR uint8 of `size`, resized by bicubic where it differs; matrix as tagged."""
-    picture = VideoFrame(frame.width, frame.height, frame.format.pix_fmt)
-    copy_out(frame.planes, picture)
-    tag_frame(picture, frame.facts.colour)
-    matrix = BT709 if frame.facts.colour.matrix == 2 and frame.height >= 720 else None
-    shown = picture.reformat(*size, "bgr24", src_colorspace=matrix, interpolation="BICUBIC")
-    return shown.to_ndarray().astype(np.uint8, copy=False)
+def _shown(frame: Frame, size: tuple[int, int]) -> npt.NDArray[Any]:
+    return upright(bgr(frame, size=size).to_ndarray(), frame.facts.display_matrix)
 
 
 def estimate(settings: RunSettings) -> dict[str, Any]:
