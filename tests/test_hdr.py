@@ -112,6 +112,23 @@ def test_stereo_that_cannot_be_held_is_said(tmp_path: Path, packing: str, suffix
     assert "dropped: the stereoscopic layout" in job.notes
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts"])
+@pytest.mark.parametrize(
+    ("transfer", "height", "codec"), [(16, 32, "hevc"), (18, 32, "hevc"), (14, 32, "h264"), (16, 16, "h264")]
+)
+def test_hdr_becomes_hevc(
+    tmp_path: Path, upscale: Upscale, transfer: int, height: int, codec: str, suffix: str
+) -> None:
+    """As H.264 of 10 bits plays on few devices; below what x265 takes it is all there is."""
+    made = clip(pix_fmt="yuv420p10le", colour=replace(PQ, transfer=transfer), size=(48, height))
+    upscale(made.write(tmp_path / "in.mkv"), tmp_path / f"out{suffix}")
+    with av.open(str(tmp_path / f"out{suffix}")) as written:
+        track = written.streams.video[0].codec_context
+        assert (track.name, track.pix_fmt) == (codec, "yuv420p10le")
+        if suffix in (".mp4", ".mov"):
+            assert track.codec_tag == {"hevc": "hvc1", "h264": "avc1"}[codec]
+
+
 # --- Dolby Vision ---------------------------------------------------------------------------------------------------
 
 

@@ -42,7 +42,7 @@ class Good:
 
 def finished(clip: Clip, folder: Path, suffix: str, model: Path, name: str = "in.mkv", **options: Any) -> Good:
     source, output = clip.write(folder / name), folder / f"{Path(name).stem}.out{suffix}"
-    coding = {"options": {"g": "10", "sc_threshold": "0"}, "pix_fmt": "yuv420p"} | options
+    coding = {"codec": "libx264", "options": {"g": "10", "sc_threshold": "0"}, "pix_fmt": "yuv420p"} | options
     settings = RunSettings.of(input=str(source), output=str(output), model=model, **coding)
     job = probe(settings)
     run(job, settings)

@@ -20,6 +20,7 @@ from vsr.settings import EncodeSettings
 from vsr.tracks import CONTAINERS, Container
 
 FINENESS: tuple[Chroma, ...] = ("grey", "420", "422", "444")  # each holds all samples of those before it
+HEVC = "libx265"
 TRIAL_SIZE = 256  # of the picture an encoder of hardware is tried with; some take none smaller
 
 
@@ -63,9 +64,9 @@ ENCODERS: Mapping[str, EncoderFacts] = {
         stores=_names("grey 420 422 444", 8, 10),
         defaults={"preset": "veryfast", "crf": "18"},
     ),
-    "libx265": EncoderFacts(
+    HEVC: EncoderFacts(
         stores=_names("grey 420 422 444", 8, 10, 12),
-        defaults={"preset": "fast", "crf": "20", "x265-params": "log-level=error"},
+        defaults={"preset": "superfast", "crf": "19", "x265-params": "log-level=error"},
         smallest=64,  # narrower pictures corrupt its memory
     ),
     "libsvtav1": EncoderFacts(
@@ -184,6 +185,11 @@ def _holding(format: PlanarFormat, codecs: Iterable[str]) -> Iterable[tuple[str,
             least = min(holds, key=lambda f: (FINENESS.index(f.chroma), f.depth))
             found.append((least.chroma != format.chroma, codec, least.pix_fmt))
     return [(codec, pix_fmt) for _, codec, pix_fmt in sorted(found, key=lambda place: place[0])]
+
+
+def hevc_first(encoders: Iterable[str]) -> tuple[str, ...]:
+    """The encoders, HEVC in front: devices that show PQ and HLG decode it, and H.264 of 10 bits seldom."""
+    return tuple(sorted(encoders, key=lambda codec: codec != HEVC))
 
 
 def finer(one: PlanarFormat, other: PlanarFormat) -> bool:

@@ -20,8 +20,6 @@ from vsr.sequences import files, pattern
 from vsr.settings import EncodeSettings, RunSettings
 from vsr.tracks import Track
 
-HDR = (16, 18)  # PQ and HLG, H.273 table 3
-
 
 def sink_for(output: str) -> Literal["", "y4m", "gif", "pictures"]:
     """What writes a file of this name; "" for all that have tracks."""
@@ -67,7 +65,7 @@ def notes(settings: RunSettings, source: Source, fate: Iterable[Track], size: tu
         return lines + (["dropped: the rotation tag (y4m has no place for it)"] if source.facts.display_matrix else [])
     if source.facts.aspect != 1 and settings.size is None:
         lines.append(f"{suffix} has only square pixels: {size[0]}x{size[1]} (input {source.facts.aspect} wide)")
-    if source.facts.colour.transfer in HDR:
+    if source.facts.colour.hdr:
         lines.append(f"{suffix} isn't shown as HDR: its colours will look pale")
     if sink == "gif":
         lines.append("stored in 256 colours a frame (GIF has no more), times to 0.005 s")

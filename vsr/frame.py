@@ -134,6 +134,11 @@ class Colour:
     matrix: int = 2
     chroma_location: ChromaLocation = "unspecified"
 
+    @property
+    def hdr(self) -> bool:
+        """PQ or HLG, H.273 table 3."""
+        return self.transfer in (16, 18)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrackFacts:

@@ -23,6 +23,7 @@ from vsr.encode import configure, open_encoder
 from vsr.errors import OutputError, VsrError
 from vsr.job import Job
 from vsr.report import LeftOut, Report
+from vsr.sei import family_of
 from vsr.tags import is_keyed, kept_tags, track_tags
 from vsr.tracks import container_for
 
@@ -158,6 +159,8 @@ def _video_track(job: Job, target: OutputContainer) -> VideoStream:
     track: Any = target.add_stream(encoder.codec, rate=job.source.rate)
     configure(track.codec_context, job, global_header=global_header(job), threads=1)
     track.time_base = job.source.time_base
+    if family_of(encoder.codec) == "hevc" and container_for(job.output).muxer in ("mp4", "mov"):
+        track.codec_context.codec_tag = "hvc1"  # Apple's players take no "hev1", FFmpeg's default
     if has_alpha(encoder.pix_fmt) and encoder.codec.startswith("libvpx"):
         track.metadata["alpha_mode"] = "1"  # Matroska's AlphaMode; decoders look for alpha beside the picture only then
     across, down = Fraction(encoder.width, job.source.width), Fraction(encoder.height, job.source.height)

@@ -51,7 +51,7 @@ class EngineSettings:
 class EncodeSettings:
     """How the result is coded; None chooses by container and source."""
 
-    codec: str | None = None  # FFmpeg encoder name; default libx264, or what the container and depth ask for
+    codec: str | None = None  # FFmpeg encoder name; default libx264, or what container, depth or HDR ask for
     crf: float | None = None  # constant rate factor; default 18 for libx264
     preset: str | None = None  # default veryfast for libx264
     pix_fmt: str | None = None  # FFmpeg name; default: the source's chroma and depth

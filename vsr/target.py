@@ -21,7 +21,7 @@ from vsr.encode import (
     repeatable,
     stored_location,
 )
-from vsr.encoders import choose_encoder, even, facts_of, finer
+from vsr.encoders import HEVC, choose_encoder, even, facts_of, finer, hevc_first
 from vsr.errors import OutputError, UsageError
 from vsr.frame import PlanarFormat
 from vsr.job import Encoder, Source
@@ -108,7 +108,10 @@ def encoder_for(settings: RunSettings, source: Source, scale: int) -> tuple[Enco
         UsageError, OutputError: there is none that stores what was asked for.
     """
     container, notes = container_for(settings.output), list[str]()
-    candidates = replace(container, encoders=sidedata.keeping(source.side_data, container.encoders))
+    encoders = container.encoders
+    if source.facts.colour.hdr and min(wanted_size(settings, source.width, source.height)) >= facts_of(HEVC).smallest:
+        encoders = hevc_first(encoders)
+    candidates = replace(container, encoders=sidedata.keeping(source.side_data, encoders))
     codec, pix_fmt, options = choose_encoder(source.format, candidates, settings.encode, settings.output)
     if source.facts.colour.range == FULL_RANGE and not keeps_range(codec, container.muxer):
         raise OutputError(f"{settings.output}: {codec} in .mov can't say that samples are of full range; .mkv can")

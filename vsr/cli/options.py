@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     net.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
     net.add_argument("--memory", type=_bytes, default=0, metavar="SIZE", help="for the network, e.g. 500M; else tiles")
     enc = p.add_argument_group("encoder")
-    enc.add_argument("--codec", help="FFmpeg encoder (default libx264, where the container and samples allow)")
+    enc.add_argument("--codec", help="FFmpeg encoder (default: libx264, for HDR libx265, else what stores the samples)")
     enc.add_argument("--crf", type=float, help="constant quality (default 18 for libx264)")
     enc.add_argument("--preset", help="speed of the encoder (default veryfast for libx264)")
     enc.add_argument("--pix-fmt", help="samples stored (default: the input's)")
