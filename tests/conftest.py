@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,15 @@ def upscale(repeat: dict[int, Path]) -> Callable[..., Report]:
         return vsr.upscale(source, target, scale, **{"model": repeat[scale], "precision": "float32"} | options)
 
     return go
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """The command line's handlers of signals end with the test."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,6 +14,8 @@ import av
 from clips import end_of_picture
 
 MUXERS = {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts"}
+TURNED = (0, 65536, 0, -65536, 0, 0, 32 << 16, 0, 1 << 30)  # a display matrix by 90 degrees
+TURNED_TWICE = (*TURNED[:6], 64 << 16, 0, 1 << 30)  # and of a picture twice as large
 Change = Callable[[int, int, Any], Sequence[Any]]  # stream, number in its stream, packet -> packets instead of it
 
 

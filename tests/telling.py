@@ -11,6 +11,7 @@ import av
 from av.sidedata.sidedata import Type
 
 from clips import Clip
+from tampering import replaced
 from vsr.frame import Colour
 
 PQ = Colour(range=1, primaries=9, transfer=16, matrix=9)
@@ -53,9 +54,8 @@ def telling(path: Path, source: Clip, says: Callable[[int], list[bytes]]) -> Pat
         first = min(packet.pts or 0 for packet in coded)
         for packet in coded:
             number = round(((packet.pts or 0) - first) * packet.time_base / source.time_base)
-            new: Any = av.Packet(told(bytes(packet), says(number), source.codec))
-            new.pts, new.dts, new.duration = packet.pts, packet.dts, packet.duration
-            new.time_base, new.is_keyframe, new.stream = packet.time_base, packet.is_keyframe, track
+            new = replaced(packet, told(bytes(packet), says(number), source.codec))
+            new.stream = track
             two.mux_one(new)
     return path
 
@@ -132,9 +132,8 @@ def rewritten(path: Path, target: Path, change: Callable[[int, bytes], bytes]) -
     with av.open(str(path)) as one, av.open(str(target), "w") as two:
         track = two.add_stream_from_template(one.streams[0], opaque=True)
         for number, packet in enumerate([p for p in one.demux(one.streams[0]) if p.size]):
-            new: Any = av.Packet(change(number, bytes(packet)))
-            new.pts, new.dts, new.duration = packet.pts, packet.dts, packet.duration
-            new.time_base, new.is_keyframe, new.stream = packet.time_base, packet.is_keyframe, track
+            new = replaced(packet, change(number, bytes(packet)))
+            new.stream = track
             two.mux_one(new)
     return target
 

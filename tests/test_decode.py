@@ -247,6 +247,9 @@ def test_the_same_damage_counts_once() -> None:
     for line in ("packet at pts 3: bad", "packet at pts 4: bad", "packet at pts 3: bad"):
         report.damaged(line)
     assert (report.damaged_packets, len(report.damage)) == (2, 2)
+    for number in (*range(2 * LISTED), *range(2 * LISTED)):
+        report.damaged(f"packet {number}: bad")
+    assert (report.damaged_packets, len(report.damage)) == (2 + 2 * LISTED, LISTED)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def vsr_run(capsys: pytest.CaptureFixture[str], repeat: dict[int, Path]) -> Iterator[Run]:
+def vsr_run(capsys: pytest.CaptureFixture[str], repeat: dict[int, Path]) -> Run:
     """The command line in this process: (exit code, standard output, standard error)."""
-    before = signal.getsignal(signal.SIGTERM)
 
     def go(*words: object, model: bool = True) -> tuple[int, str, str]:
         words = tuple(map(str, words))
@@ -46,8 +45,7 @@ def vsr_run(capsys: pytest.CaptureFixture[str], repeat: dict[int, Path]) -> Iter
             code = int(left.code or 0)
         return code, *capsys.readouterr()
 
-    yield go
-    signal.signal(signal.SIGTERM, before)
+    return go
 
 
 @pytest.fixture

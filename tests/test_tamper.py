@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from av.stream import Disposition
 
 from clips import Clip, Sound, frames, video
-from tampering import Rewriting, altered, later, moved, replaced, twice, without
+from tampering import TURNED, TURNED_TWICE, Rewriting, altered, later, moved, replaced, twice, without
 from vsr.cli.run import main
 from vsr.errors import VerificationError
 from vsr.frame import Colour
@@ -24,7 +25,6 @@ from vsr.settings import RunSettings
 from vsr.signature import Signatures, signature
 from vsr.verify import verify
 
-TURNED = (0, 65536, 0, -65536, 0, 0, 32 << 16, 0, 1 << 30)
 OTHERWISE = (0, -65536, 0, 65536, 0, 0, 0, 48 << 16, 1 << 30)
 FRAMES = 115  # of 12 groups of 10: 0, 10 and 11 are decoded
 PQ = Colour(range=1, primaries=9, transfer=16, matrix=9)
@@ -66,7 +66,7 @@ def good(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def matrix(good: Good) -> tuple[int, ...] | None:
-    return (*TURNED[:6], 64 << 16, 0, 1 << 30) if good.output.suffix == ".mp4" else None
+    return TURNED_TWICE if good.output.suffix == ".mp4" else None
 
 
 def complaint(good: Good, rewriting: Rewriting, folder: Path, job: Job | None = None) -> str:
@@ -144,6 +144,25 @@ def test_a_frame_one_tick_later(good: Good, tmp_path: Path) -> None:
         assert "ms off" in complaint(good, Rewriting(change=later(0, 57, ticks)), tmp_path)
         return
     assert "picture track: number" in complaint(good, Rewriting(change=later(0, 57, 1)), tmp_path)
+
+
+def test_all_tracks_late(good: Good, tmp_path: Path) -> None:
+    """Where times are exact, the file begins when the job says; elsewhere muxers shift all tracks alike."""
+
+    def change(stream: int, number: int, packet: Any) -> Sequence[Any]:
+        return moved(stream, Fraction(1, 25))(stream, number, packet)
+
+    if good.output.suffix == ".mkv":
+        verify(
+            str(
+                Rewriting(
+                    change=change, chapters=[chapter(0, 0, 1240, "part 0"), chapter(1, 1240, 3040, "part 1")]
+                ).write(good.output, tmp_path / "late.mkv")
+            ),
+            good.job,
+        )
+        return
+    assert "all tracks start +0.040000 s off" in complaint(good, Rewriting(change=change), tmp_path)
 
 
 def test_attachments(good: Good, tmp_path: Path) -> None:

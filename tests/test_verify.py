@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from clips import Clip, Sound, damaged, uneven
-from tampering import Change, Rewriting, altered, later, moved, same, without
+from tampering import TURNED, TURNED_TWICE, Change, Rewriting, altered, later, moved, same, without
 from vsr.errors import VerificationError
 from vsr.frame import Colour, TrackFacts
 from vsr.job import Job
@@ -21,8 +21,6 @@ from vsr.probe import probe
 from vsr.settings import RunSettings
 from vsr.verify import verify
 from vsr.verify.times import expected_times
-
-TURNED = (0, 65536, 0, -65536, 0, 0, 32 << 16, 0, 1 << 30)
 
 
 @pytest.fixture(scope="module", params=[".mp4", ".mkv", ".ts"])
@@ -45,7 +43,7 @@ def remuxed(
     path: Path, target: Path, change: Change = same, languages: Mapping[int, str] = MappingProxyType({})
 ) -> Path:
     """The same tracks written again, but for what `change` does to packets."""
-    matrix = None if path.suffix == ".ts" else (*TURNED[:6], 64 << 16, 0, 1 << 30)
+    matrix = None if path.suffix == ".ts" else TURNED_TWICE
     return Rewriting(change=change, languages=languages, matrix=matrix).write(path, target)
 
 

@@ -48,7 +48,7 @@ def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
 
 
 def cut_short(path: str) -> str:
-    """ "" or, for MP4 and Matroska whose outermost structure reaches beyond the end of the file, by how much."""
+    """How far the outermost structure of MP4 or Matroska reaches beyond the end of the file; "" where it doesn't."""
     whole = Path(path).stat().st_size
     with Path(path).open("rb") as file:
         ends = [_matroska_end(file)]

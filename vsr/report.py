@@ -37,6 +37,7 @@ class Report:
     damaged_packets: int = 0
     verified: list[str] = field(default_factory=list)  # what was read back and found right
     digest: str = ""  # of sink md5
+    _told: set[str] = field(default_factory=set, repr=False, compare=False)  # of damage, what isn't listed too
     clock: Clock = field(default=time.perf_counter, repr=False, compare=False)
 
     @property
@@ -55,8 +56,9 @@ class Report:
 
     def damaged(self, line: str) -> None:
         """Counts one damaged packet or frame, once however often it is read."""
-        if line in self.damage:
+        if line in self._told:
             return
+        self._told.add(line)
         self.damaged_packets += 1
         if len(self.damage) < LISTED:
             self.damage.append(line)
@@ -71,5 +73,5 @@ class Report:
             self.stages[name] = self.stages.get(name, 0.0) + self.clock() - begin
 
     def to_dict(self) -> dict[str, Any]:
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "clock"}
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("clock", "_told")}
         return {"version": 1, **facts, "fps": round(self.fps, 3), "exit_code": self.exit_code}

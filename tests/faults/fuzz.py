@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from clips import Clip, Sound, video
 from strong import luma_model
+from tampering import replaced
 
 HANG = 20.0  # seconds
 MOST_MIB = 1500
@@ -120,14 +121,8 @@ def repacked(source: Path, target: Path, noise: np.random.Generator) -> None:
             payload = bytearray(bytes(packet))
             if noise.random() < share:
                 payload = DAMAGES[int(noise.integers(4))](payload, noise) if len(payload) > 16 else payload
-            again = av.Packet(bytes(payload))
-            again.pts, again.dts, again.duration, again.time_base = (
-                packet.pts,
-                packet.dts,
-                packet.duration,
-                packet.time_base,
-            )
-            again.is_keyframe, again.stream = packet.is_keyframe, tracks[packet.stream.index]
+            again = replaced(packet, bytes(payload))
+            again.stream = tracks[packet.stream.index]
             made.mux(again)
     if not target.exists():
         raise ValueError("no packets")

@@ -10,6 +10,7 @@ import av
 import pytest
 
 from clips import Clip, Sound, video
+from tampering import replaced
 from vsr.boxes import cut_short
 from vsr.limits import LIMITS
 from vsr.pipeline import upscale
@@ -105,9 +106,7 @@ def respelt(source: Path, target: Path, change: Any) -> Path:
             if packet.stream.type == "audio":
                 number += 1
                 payload = change(payload) if number == 5 else payload
-            again = av.Packet(payload)
-            for name in ("pts", "dts", "duration", "time_base", "is_keyframe"):
-                setattr(again, name, getattr(packet, name))
+            again = replaced(packet, payload)
             again.stream = tracks[packet.stream.index]
             made.mux(again)
     return target

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import threading
 import time
@@ -138,13 +137,6 @@ def serve(clip: bytes) -> Iterator[Callable[[Answer], Server]]:
     yield start
     for server in servers:
         server.close()
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def now(seconds: float) -> None:
