@@ -211,6 +211,16 @@ def test_a_dropped_alpha_is_said_and_leaves_no_mark(
         assert "alpha_mode" not in {key.lower() for key in written.streams.video[0].metadata}
 
 
+@pytest.mark.parametrize("target", [".mp4", ".mkv", ".mov", ".webm"])
+def test_alpha_that_is_announced_and_not_there(tmp_path: Path, repeat: dict[int, Path], target: str) -> None:
+    before, after = write(tmp_path / "in.webm", "libvpx-vp9", "yuv420p"), tmp_path / f"out{target}"
+    report = vsr.upscale(before, after, 2, model=repeat[2], precision="float32")
+    assert not [note for note in report.notes if "alpha" in note]
+    with av.open(str(after)) as written:
+        track = written.streams.video[0]
+        assert (track.pix_fmt, "alpha_mode" in {key.lower() for key in track.metadata}) == ("yuv420p", False)
+
+
 def test_clear_and_opaque_stay_exactly_so(tmp_path: Path) -> None:
     """By the network that ships, in int8 where there is int8, and by lossless codecs."""
     before = write(tmp_path / "in.mov", "png", "rgba")

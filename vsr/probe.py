@@ -16,7 +16,7 @@ from vsr.changes import present_aspect
 from vsr.chunks import Chunk, cut
 from vsr.colour import read_facts
 from vsr.convert import has_alpha, opacity, planar_format
-from vsr.decode import keeps_alpha_apart, pictures
+from vsr.decode import pictures
 from vsr.deinterlace import fields
 from vsr.demux import open_input, packets, video_stream
 from vsr.errors import InputError, UsageError
@@ -164,9 +164,12 @@ def _part(settings: RunSettings, scanned: Scan, base: Fraction) -> tuple[int, in
 
 
 def _has_alpha(stream: VideoStream, first: VideoFrame) -> bool:
-    """Whether there is opacity to keep. GIF always has the channel; only its first picture tells whether it is used."""
+    """Whether there is opacity to keep, as the first picture tells.
+
+    GIF always has the channel, used or not; a WebM may announce alpha (AlphaMode) and hold none.
+    """
     if not has_alpha(first.format.name):
-        return keeps_alpha_apart(stream)
+        return False
     return stream.codec_context.name not in ("gif", "apng") or bool((opacity(first, 8) < OPAQUE).any())
 
 
