@@ -13,7 +13,7 @@ import av
 
 from clips import end_of_picture
 
-MUXERS = {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts"}
+MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".ts": "mpegts"}
 TURNED = (0, 65536, 0, -65536, 0, 0, 32 << 16, 0, 1 << 30)  # a display matrix by 90 degrees
 TURNED_TWICE = (*TURNED[:6], 64 << 16, 0, 1 << 30)  # and of a picture twice as large
 Change = Callable[[int, int, Any], Sequence[Any]]  # stream, number in its stream, packet -> packets instead of it
@@ -47,7 +47,7 @@ class Rewriting:
     matrix: tuple[int, ...] | None = None
 
     def write(self, path: Path, target: Path) -> Path:
-        scale = {"movie_timescale": "144000000"} if path.suffix == ".mp4" else {}
+        scale = {"movie_timescale": "144000000"} if path.suffix in (".mp4", ".mov") else {}
         with (
             av.open(str(path)) as one,
             av.open(str(target), "w", format=MUXERS[path.suffix], container_options=scale) as two,
@@ -82,7 +82,7 @@ class Rewriting:
 
     def _packets(self, one: Any, path: Path, streams: dict[int, Any]) -> Sequence[Any]:
         coded = [packet for packet in one.demux() if packet.size and packet.stream.index in streams]
-        if path.suffix == ".mp4":
+        if path.suffix in (".mp4", ".mov"):
             _lasting([packet for packet in coded if packet.stream.index == 0], end_of_picture(path))
         ts = path.suffix == ".ts"
         origin = min((p.dts if p.dts is not None else p.pts) * p.time_base for p in coded) if ts else Fraction(0)

@@ -204,6 +204,13 @@ def test_another_range(good: Good, tmp_path: Path, repeat: dict[int, Path]) -> N
         verify(str(other.output), good.job)
 
 
+def test_pcm_may_be_off_by_its_sources_tick_and_no_more(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    clip = Clip(pts=range(25), sounds=[Sound(codec="pcm_s16le", rate=44100)])
+    good = finished(clip, tmp_path, ".mov", repeat[2])  # MOV counts samples, the source's times are milliseconds
+    late = Rewriting(change=moved(1, Fraction(2, 1000)))
+    assert re.search("audio track 1, pcm_s16le: up to .* ms out of time", complaint(good, late, tmp_path))
+
+
 def test_hdr_metadata(tmp_path: Path, repeat: dict[int, Path]) -> None:
     clips = [Clip(colour=PQ, pix_fmt="yuv420p10le", pts=range(20), options=options) for options in (HDR10, {})]
     with_it, without_it = (

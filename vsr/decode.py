@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+SLIP = 16  # frames; a time farther back is no slip but another clock
 
 
 def is_hidden(codec: str, packet: Packet[Stream]) -> bool:
@@ -87,9 +87,6 @@ def _decode(decoder: VideoCodecContext, packet: Packet[Stream] | None, report: R
         where = "at the end" if packet is None else f"packet at pts {packet.pts}"
         report.damaged(f"{where}: {getattr(error, 'strerror', None) or error}")
         return []
-
-
-SLIP = 16  # frames; farther back is no slip but another clock
 
 
 class Timeline:

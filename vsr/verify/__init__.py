@@ -16,7 +16,6 @@ from vsr.job import Job
 from vsr.report import LeftOut
 from vsr.settings import Verification
 from vsr.signature import Signatures
-from vsr.tracks import Track
 from vsr.verify.copies import check_copies
 from vsr.verify.damage import is_damaged
 from vsr.verify.decoding import check_decoding, check_sound_decodes
@@ -58,7 +57,7 @@ def verify(
     """
     if mode == "none":
         return []
-    wrong, amiss = list[str](), list[tuple[Track, str]]()
+    wrong: list[str] = []
     with open_input(output, job.output_limits) as written:
         found = record(written, [stream.index for stream in written.streams if stream.type != "attachment"], unread=0)
         track: Any = written.streams[0]
@@ -66,7 +65,7 @@ def verify(
         shift = check_times(job, found[0], upscaled, wrong)
         check_picture(job, output, wrong)
         said = check_side_data(job, output, shift, wrong)
-        copies = check_copies(job, output, written, found, shift, left_out, wrong, amiss)
+        copies, amiss = check_copies(job, output, written, found, shift, left_out, wrong)
         check_opacity(job, output, wrong)
         check_end(job, track, found[0].last - shift if found[0] else None, wrong)
         told = check_description(job, written, shift, wrong)

@@ -32,15 +32,14 @@ def check_copies(
     shift: Fraction,
     left_out: Set[LeftOut],
     wrong: list[str],
-    amiss: list[tuple[Track, str]],
-) -> list[str]:
-    """Everything but the picture track's own packets.
+) -> tuple[list[str], list[tuple[Track, str]]]:
+    """Everything but the picture track's own packets; `wrong` gets what differs.
 
-    `wrong` gets what differs, but `amiss` where the content of a track does, which may be the source's own damage; the
-    result is what was found right.
+    Returns:
+        What was found right; tracks whose content differs, and how, which may be the source's own damage.
     """
     if job.source.path == "-":
-        return []
+        return [], []
     with open_input(job.source.path, job.source.limits) as original:
         wrong += _check_covers(job, original, written)
         kept = [track for track in job.tracks if track.action != "drop" and not is_attached(track)]
@@ -49,18 +48,18 @@ def check_copies(
         tracks = _matched(kept, written, check)
         if tracks is None:
             wrong.append(f"{len(_timed(job, written))} tracks instead of {1 + len(kept)}")
-            return []
+            return [], []
         muxer = container_for(job.output).muxer
         wrong += check_tags("picture track", original.streams[job.source.stream], written.streams[0], muxer)
-        checked = []
+        right, amiss = list[str](), list[tuple[Track, str]]()
         for track, stream in tracks:
             wrong += check_tags(str(track), original.streams[track.index], stream, muxer)
-            problem, right = check(track, stream, found.get(stream.index))
+            problem, checked = check(track, stream, found.get(stream.index))
             if problem:
                 amiss.append((track, problem))
             else:
-                checked.append(f"{track}: {right}")
-    return checked
+                right.append(f"{track}: {checked}")
+    return right, amiss
 
 
 def _timed(job: Job, written: InputContainer) -> list[Stream]:
@@ -98,7 +97,7 @@ class TrackCheck:
         return not self._planned[track.index]
 
     def __call__(self, track: Track, stream: Stream, found: Recording | None) -> tuple[str, str]:
-        """(what is wrong, or ""; what is right)."""
+        """What is wrong, or ""; what was checked."""
         tick, limits = stream.time_base or Fraction(1), self.job.output_limits
         if track.sound:
             heard = written_sound(self._output, stream.index, limits, track.sound)
