@@ -62,7 +62,8 @@ def notes(settings: RunSettings, source: Source, fate: Iterable[Track], size: tu
         raise OutputError(f"{settings.output}: {size[0]}x{size[1]} is too large for GIF ({gif.LARGEST} a side)")
     lines = [f"dropped: {track} {track.why}" for track in fate]
     if sink == "y4m":
-        return lines + (["dropped: the rotation tag (y4m has no place for it)"] if source.facts.display_matrix else [])
+        turned = ["dropped: the rotation tag (y4m has no place for it): pictures will be shown unturned"]
+        return lines + (turned if source.facts.display_matrix else [])
     if source.facts.aspect != 1 and settings.size is None:
         lines.append(f"{suffix} has only square pixels: {size[0]}x{size[1]} (input {source.facts.aspect} wide)")
     if source.facts.colour.hdr:

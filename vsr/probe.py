@@ -249,7 +249,8 @@ def _losses(settings: RunSettings, source: Source, sink: str, encoder: Encoder |
     if source.alpha and not source.format.alpha:
         notes.append(f"dropped: the alpha channel ({why_no_alpha(encoder, settings)})")
     if sink == "" and not container_for(settings.output).rotation and source.facts.display_matrix:
-        notes.append(f"dropped: the rotation tag ({container_for(settings.output).muxer} has no place for it)")
+        muxer = container_for(settings.output).muxer
+        notes.append(f"dropped: the rotation tag ({muxer} has no place for it): pictures will be shown unturned")
     return notes
 
 
