@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from vsr.frame import Frame, Planes
+from vsr.frame import Frame, FramePool, Planes
+from vsr.graph import FrameSpec
 
 
 @dataclass(frozen=True)
@@ -130,3 +132,69 @@ class InFlight(Generic[Handle]):
         result = self._finish(self._handles[0][1], timeout)
         self._handles.popleft()
         return result
+
+
+class QueuedEngine(ABC, Generic[Handle]):
+    """What engines have in common: they check what they are given, keep a queue, and own buffers for results.
+
+    Args:
+        spec: of the frames it takes.
+        scale: whole factor of the network.
+        capacity: see `Engine`.
+    """
+
+    label: str
+
+    def __init__(self, spec: FrameSpec, scale: int, capacity: int) -> None:
+        self._spec, self._size = spec, (spec.width * scale, spec.height * scale)
+        self._pool = FramePool(spec.format, *self._size)
+        self._flight: InFlight[Handle] = InFlight(capacity, self._finished, self._finish)
+
+    @property
+    def capacity(self) -> int:
+        return self._flight.capacity
+
+    @property
+    def leased(self) -> int:
+        return self._pool.leased
+
+    def submit(self, frame: Frame, out: Planes | None = None) -> Ticket:
+        if FrameSpec.of(frame) != self._spec:
+            raise ValueError(f"this engine is for {self._spec}, not {FrameSpec.of(frame)}")
+        self._flight.check_room()
+        return self._flight.push(self._start(frame, out))
+
+    def ready(self) -> list[Frame]:
+        return self._flight.ready()
+
+    def wait(self, ticket: Ticket, timeout: float | None = None) -> Frame:
+        return self._flight.wait(ticket, timeout)
+
+    def drain(self) -> list[Frame]:
+        return self._flight.drain()
+
+    def reset(self) -> None:
+        for result in self._flight.drain():
+            result.release()
+
+    def close(self) -> None:
+        self.reset()
+        self._pool.close()
+
+    @abstractmethod
+    def _start(self, frame: Frame, out: Planes | None) -> Handle:
+        """Begins a frame that fits, as there is room for it."""
+
+    def _finished(self, handle: Handle) -> bool:
+        """Whether a result can be had without waiting."""
+        return True
+
+    @abstractmethod
+    def _finish(self, handle: Handle, timeout: float | None) -> Frame:
+        """The result, and the frame given is released; or TimeoutError, and it can be asked for again."""
+
+    def _result(self, frame: Frame, out: Planes | None) -> Frame:
+        """A result without samples yet, at the time of `frame`, in `out` or a buffer of the engine's."""
+        planes, lease = (out, None) if out is not None else self._pool.take()
+        width, height = self._size
+        return frame.like(format=frame.format, width=width, height=height, planes=planes, lease=lease)

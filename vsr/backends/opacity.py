@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vsr.backends.engine import Engine, InFlight, Ticket
-from vsr.frame import Frame, FramePool, PlanarFormat, Plane, Planes
+from vsr.backends.engine import Engine, QueuedEngine, Ticket
+from vsr.frame import Frame, PlanarFormat, Plane, Planes
 from vsr.graph import FrameSpec
 
 
@@ -18,7 +18,7 @@ def split(spec: FrameSpec) -> tuple[FrameSpec, FrameSpec]:
     return replace(spec, format=spec.format.opaque), replace(spec, format=grey)
 
 
-class OpacityEngine:
+class OpacityEngine(QueuedEngine["_Pair"]):
     """Engine made of two others.
 
     Opacity is kept between its neighbours (see `hold`), so that what is clear or opaque stays exactly so.
@@ -30,50 +30,21 @@ class OpacityEngine:
     """
 
     def __init__(self, spec: FrameSpec, picture: Engine, opacity: Engine, scale: int) -> None:
-        self._spec, self._engines = spec, (picture, opacity)
-        self._size = (spec.width * scale, spec.height * scale)
-        self._pool = FramePool(spec.format, *self._size)
-        capacity = min(picture.capacity, opacity.capacity)
-        self._flight: InFlight[_Pair] = InFlight(capacity, self._finished, self._finish)
+        super().__init__(spec, scale, min(picture.capacity, opacity.capacity))
+        self._engines = (picture, opacity)
         self.label = f"{picture.label}, alpha too"
-
-    @property
-    def capacity(self) -> int:
-        return self._flight.capacity
-
-    @property
-    def leased(self) -> int:
-        return self._pool.leased
-
-    def submit(self, frame: Frame, out: Planes | None = None) -> Ticket:
-        if FrameSpec.of(frame) != self._spec:
-            raise ValueError(f"this engine is for {self._spec}, not {FrameSpec.of(frame)}")
-        self._flight.check_room()
-        planes, lease = (out, None) if out is not None else self._pool.take()
-        width, height = self._size
-        result = frame.like(format=frame.format, width=width, height=height, planes=planes, lease=lease)
-        parts = zip(self._engines, _parts(frame), (planes[:-1], planes[-1:]), strict=True)
-        running = deque((engine, engine.submit(part, target)) for engine, part, target in parts)
-        return self._flight.push(_Pair(frame, result, running))
-
-    def ready(self) -> list[Frame]:
-        return self._flight.ready()
-
-    def wait(self, ticket: Ticket, timeout: float | None = None) -> Frame:
-        return self._flight.wait(ticket, timeout)
-
-    def drain(self) -> list[Frame]:
-        return self._flight.drain()
-
-    def reset(self) -> None:
-        for result in self._flight.drain():
-            result.release()
 
     def close(self) -> None:
         self.reset()
         for engine in self._engines:
             engine.close()
-        self._pool.close()
+        super().close()
+
+    def _start(self, frame: Frame, out: Planes | None) -> _Pair:
+        result = self._result(frame, out)
+        parts = zip(self._engines, _parts(frame), (result.planes[:-1], result.planes[-1:]), strict=True)
+        running = deque((engine, engine.submit(part, target)) for engine, part, target in parts)
+        return _Pair(frame, result, running)
 
     def _finished(self, pair: _Pair) -> bool:
         try:

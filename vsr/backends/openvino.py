@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vsr.backends import import_openvino
-from vsr.backends.engine import InFlight, Ticket, threads_and_streams
+from vsr.backends.engine import QueuedEngine, threads_and_streams
 from vsr.backends.lanes import fill_lanes
 from vsr.backends.subpixel import SUFFIX, shuffle, subpixels
 from vsr.errors import InputError
-from vsr.frame import Frame, FramePool, Plane, Planes
+from vsr.frame import Frame, Plane, Planes
 from vsr.graph import FrameSpec, Part, describe
 from vsr.models import LumaModel, ModelChoice, load, processor_flags
 
@@ -28,7 +28,7 @@ _HINTS = {"int8": "f32", "bf16": "bf16", "float32": "f32"}
 _NAMES = {"i8": "int8", "bf16": "bf16", "f32": "float32"}
 
 
-class OpenVINOEngine:
+class OpenVINOEngine(QueuedEngine["_Running"]):
     """Engine on OpenVINO's CPU plugin.
 
     One inference stream a thread, up to four: a stream needs no barrier after every layer, so a core that an encoder
@@ -41,6 +41,7 @@ class OpenVINOEngine:
 
     def __init__(self, choice: ModelChoice, spec: FrameSpec, *, threads: int = 0, cache: Path | None = None) -> None:
         threads, streams = threads_and_streams(threads)
+        super().__init__(spec, choice.scale, streams + 1)
         options = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": streams,
@@ -51,59 +52,32 @@ class OpenVINOEngine:
         parts = [_Part(model, spec, "luma", {**options, "INFERENCE_PRECISION_HINT": _HINTS[choice.precision]})]
         if spec.format.chroma != "grey":
             parts.append(_Part(model, spec, "chroma", {**options, "INFERENCE_PRECISION_HINT": "f32"}))
-        self._spec, self._size = spec, (spec.width * choice.scale, spec.height * choice.scale)
-        self._pool = FramePool(spec.format, *self._size)
-        self._flight: InFlight[_Running] = InFlight(streams + 1, _Running.finished, self._finish)
         self._free = [[_Request(part) for part in parts] for _ in range(streams + 1)]
         precision = running_precision(parts[0].compiled)
         self.label = f"openvino cpu {precision}, {threads} thread{'s' if threads > 1 else ''}"
 
-    @property
-    def capacity(self) -> int:
-        return self._flight.capacity
-
-    @property
-    def leased(self) -> int:
-        return self._pool.leased
-
-    def submit(self, frame: Frame, out: Planes | None = None) -> Ticket:
-        if FrameSpec.of(frame) != self._spec:
-            raise ValueError(f"this engine is for {self._spec}, not {FrameSpec.of(frame)}")
-        self._flight.check_room()
-        requests = self._free.pop()
-        for request in requests:
-            request.start(frame.planes)
-        return self._flight.push(_Running(frame, out, requests))
-
-    def ready(self) -> list[Frame]:
-        return self._flight.ready()
-
-    def wait(self, ticket: Ticket, timeout: float | None = None) -> Frame:
-        return self._flight.wait(ticket, timeout)
-
-    def drain(self) -> list[Frame]:
-        return self._flight.drain()
-
-    def reset(self) -> None:
-        for result in self._flight.drain():
-            result.release()
-
     def close(self) -> None:
         self.reset()
         self._free.clear()
-        self._pool.close()
+        super().close()
+
+    def _start(self, frame: Frame, out: Planes | None) -> _Running:
+        requests = self._free.pop()
+        for request in requests:
+            request.start(frame.planes)
+        return _Running(frame, out, requests)
+
+    def _finished(self, running: _Running) -> bool:
+        return all(request.finished() for request in running.requests)
 
     def _finish(self, running: _Running, timeout: float | None) -> Frame:
         for request in running.requests:
             request.wait(timeout)
-        frame, out = running.frame, running.out
-        planes, lease = (out, None) if out is not None else self._pool.take()
+        result = self._result(running.frame, running.out)
         for request in running.requests:
-            request.collect(frame.planes, planes)
-        width, height = self._size
-        result = frame.like(format=self._spec.format, width=width, height=height, planes=planes, lease=lease)
+            request.collect(running.frame.planes, result.planes)
         self._free.append(running.requests)
-        frame.release()
+        running.frame.release()
         return result
 
 
@@ -170,9 +144,6 @@ class _Running:
     frame: Frame
     out: Planes | None
     requests: list[_Request]
-
-    def finished(self) -> bool:
-        return all(request.finished() for request in self.requests)
 
 
 def _tensor(plane: Plane) -> Any:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from vsr.backends.engine import Engine, InFlight, Ticket
+from vsr.backends.engine import Engine, QueuedEngine, Ticket
 from vsr.errors import MemoryLimitError
 from vsr.frame import SUBSAMPLING, Frame, FramePool, PlanarFormat, Planes
 from vsr.graph import CHROMA_RADIUS, FrameSpec
@@ -92,62 +92,42 @@ def _aligned(size: float) -> int:
     return max(SMALLEST, int(-(-size // ALIGNMENT)) * ALIGNMENT)
 
 
-class TiledEngine:
+class TiledEngine(QueuedEngine[Frame]):
     """Engine that runs another one tile by tile; `submit` does the work.
 
     Equal to the untiled result to the bit, as a kept sample sees the same neighbours either way.
     """
 
-    capacity = 1
-
     def __init__(self, grid: Grid, inner: Engine, scale: int) -> None:
-        self._grid, self._inner, self._scale = grid, inner, scale
-        spec, tile = grid.spec, grid.tile
-        self._pool = FramePool(spec.format, spec.width * scale, spec.height * scale)
-        self._tiles = FramePool(spec.format, tile.width, tile.height)
-        self._flight: InFlight[Frame] = InFlight(1, lambda _: True, lambda frame, _: frame)
+        super().__init__(grid.spec, scale, 1)
+        self._grid, self._inner, self._scale, tile = grid, inner, scale, grid.tile
+        self._tiles = FramePool(tile.format, tile.width, tile.height)
         self.label = f"{inner.label}, in {len(list(grid.places()))} tiles of {tile.width}x{tile.height}"
 
-    @property
-    def leased(self) -> int:
-        return self._pool.leased
-
-    def submit(self, frame: Frame, out: Planes | None = None) -> Ticket:
-        if FrameSpec.of(frame) != self._grid.spec:
-            raise ValueError(f"this engine is for {self._grid.spec}, not {FrameSpec.of(frame)}")
-        self._flight.check_room()
-        planes, lease = (out, None) if out is not None else self._pool.take()
+    def _start(self, frame: Frame, out: Planes | None) -> Frame:
+        result = self._result(frame, out)
         running: deque[tuple[Ticket, Place]] = deque()
         for place in self._grid.places():
             if len(running) == self._inner.capacity:
-                self._paste(*running.popleft(), planes)
+                self._paste(*running.popleft(), result.planes)
             running.append((self._inner.submit(self._cut(frame, place)), place))
         while running:
-            self._paste(*running.popleft(), planes)
-        width, height = frame.width * self._scale, frame.height * self._scale
-        result = frame.like(format=frame.format, width=width, height=height, planes=planes, lease=lease)
+            self._paste(*running.popleft(), result.planes)
         frame.release()
-        return self._flight.push(result)
+        return result
 
-    def ready(self) -> list[Frame]:
-        return self._flight.ready()
-
-    def wait(self, ticket: Ticket, timeout: float | None = None) -> Frame:
-        return self._flight.wait(ticket, timeout)
-
-    def drain(self) -> list[Frame]:
-        return self._flight.drain()
+    def _finish(self, result: Frame, timeout: float | None) -> Frame:
+        return result
 
     def reset(self) -> None:
-        for result in self._flight.drain():
-            result.release()
+        super().reset()
         self._inner.reset()
 
     def close(self) -> None:
         self.reset()
         self._inner.close()
         self._tiles.close()
-        self._pool.close()
+        super().close()
 
     def _cut(self, frame: Frame, place: Place) -> Frame:
         tile = self._grid.tile
