@@ -126,6 +126,25 @@ def test_short_gaps_become_silence_long_ones_stay(tmp_path: Path, repeat: dict[i
     assert not [time for time in packets if 2.2 < time < 4.8]
 
 
+def decoded(path: Path) -> Any:
+    with av.open(str(path)) as source:
+        return np.concatenate([frame.to_ndarray().ravel() for frame in source.decode(source.streams[1])])
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov"])
+def test_pcm_stays_exact_where_samples_are_counted(tmp_path: Path, repeat: dict[int, Path], name: str) -> None:
+    source, target = holed(tmp_path / "in.mkv", [(0.5, 1.0)]), tmp_path / name
+    report = upscaled(source, target, repeat[2])
+    assert "sample for sample: to pcm_s16le, mono" in report.notes[0]
+    before, after, hole = decoded(source), decoded(target), 24 * 1024
+    assert (before[:hole] == after[:hole]).all()
+    assert (before[hole:] == after[hole - len(before) :]).all()
+    assert (after[hole : hole - len(before)] == 0).all()
+    assert len(after) / RATE == pytest.approx(6, abs=0.001)
+    upscaled(target, tmp_path / f"again-{name}", repeat[2])
+    assert (decoded(tmp_path / f"again-{name}") == after).all()
+
+
 def test_a_part_is_cut_to_the_sample(tmp_path: Path, repeat: dict[int, Path]) -> None:
     source = Clip(pts=LONG, sounds=[Sound(seconds=Fraction(3))]).write(tmp_path / "in.mkv")
     upscaled(source, tmp_path / "out.webm", repeat[2], start=1.0, duration=1.0)

@@ -41,8 +41,8 @@ CODECS = ["aac", "flac", "pcm_s16le", "libopus", "ac3", "libmp3lame"]
     ("output", "converted"),
     [
         ("a.mkv", []),
-        ("a.mp4", []),
-        ("a.mov", ["flac", "libopus"]),  # FFmpeg says it supports them, then refuses the header
+        ("a.mp4", ["pcm_s16le"]),
+        ("a.mov", ["flac", "pcm_s16le", "libopus"]),  # FFmpeg says it supports them, then refuses the header
         ("a.webm", ["aac", "flac", "pcm_s16le", "ac3", "libmp3lame"]),
         ("a.ts", ["flac", "pcm_s16le"]),
     ],

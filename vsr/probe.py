@@ -27,6 +27,7 @@ from vsr.report import Report
 from vsr.scan import Scan, last_end, nominal, pace, scan
 from vsr.sequences import pattern
 from vsr.settings import RunSettings
+from vsr.sound import is_pcm
 from vsr.target import check_output, encoder_for, factor, partial_name, plain_size, why_no_alpha
 from vsr.tracks import Track, container_for
 
@@ -187,7 +188,8 @@ def _origin(
     """
     kept = [track for track in fate if track.action != "drop" and track.kind not in ("cover", "attachment")]
     streams = [container.streams[track.index] for track in kept]
-    bases = [base, *(track.time_base for track in kept if track.action == "copy" and track.time_base)]
+    exact = [track for track in kept if track.action == "copy" or is_pcm(track.codec)]
+    bases = [base, *(track.time_base for track in exact if track.time_base)]
     starts = [first * base]
     timed = [s.start_time * s.time_base for s in streams if s.start_time is not None and s.time_base]
     if cut is None:

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 SLACK = Fraction(1, 50)  # s; timestamps may be off by this, about an audio frame, before silence is put in or sound cut
 PAUSE = Fraction(1)  # s; a longer gap stays a gap, a shorter one is filled with silence
 WARM_UP = Fraction(1)  # s decoded ahead of the job's range: decoders settle within a few packets
-SAMPLES = "flt"  # packed; PyAV (18.1) reads a ninth plane, which isn't there, where eight channels have planes
+SAMPLES = "dbl"  # exact for any PCM, and packed: of eight channels' planes PyAV (18.1) reads a ninth, which isn't there
 LOUDEST = 8.0  # full scale is 1; encoders refuse infinities
 SLOWEST = 1000  # samples a second; of fewer, a small file would make hours of sound
 FRAME = {"aac": 1024, "libopus": 960}  # samples a packet
+PCM_FRAME = 1024  # at most, where FFmpeg reads it from MP4 and MOV
 BITS = {"aac": 96_000, "libopus": 64_000}  # a second and channel: transparent for nearly everybody
 AAC_MOST = 4  # bits a sample, where the rate is low; 6 is all that the format holds
 
@@ -55,7 +56,7 @@ class SoundCodec:
     @property
     def frame(self) -> Fraction:
         """Seconds of one packet."""
-        return Fraction(FRAME[self.encoder], self.rate)
+        return Fraction(FRAME.get(self.encoder, PCM_FRAME), self.rate)
 
     def open(self, *, global_header: bool) -> AudioCodecContext:
         context: Any = av.CodecContext.create(self.encoder, "w")
@@ -71,12 +72,21 @@ class SoundCodec:
         return f"{self.encoder.removeprefix('lib')}, {self.layout}, {self.bit_rate // 1000} kb/s"
 
 
+def is_pcm(codec: str) -> bool:
+    """Whether it is samples as they are. MP4 and MOV only count them: packets have other sizes there, gaps close."""
+    return codec.startswith("pcm_")
+
+
 def choose(stream: Stream, encoder: str) -> SoundCodec:
     """The encoder's settings that keep a track's channels and rate, or the nearest that do."""
     context: Any = stream.codec_context
     name, channels = context.layout.name, context.layout.nb_channels
-    layouts = LAYOUTS[encoder]
+    layouts = LAYOUTS.get(encoder, LAYOUTS["libopus"])
     layout = name if name in layouts else WIDER.get(name, layouts[min(max(channels, 1), len(layouts)) - 1])
+    if is_pcm(encoder):
+        layout = layout if name.endswith(" channels") else name  # an MP4 with channels of no name can't be ended
+        bit_rate = context.sample_rate * channels * context.format.bits
+        return SoundCodec(encoder=encoder, rate=context.sample_rate, layout=layout, bit_rate=bit_rate)
     rate = 48000
     if encoder == "aac":
         rates = av.Codec(encoder, "w").audio_rates or [rate]

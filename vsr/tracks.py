@@ -220,6 +220,8 @@ def _decide(stream: Stream, container: Container, target: OutputContainer, audio
     elif stream.type == "audio" and (why or audio == "transcode") and _heard(stream):
         encoder = sound.choose(stream, RULES[container.muxer].sound)
         why = why or "is to be encoded anew (--audio transcode)"
+    elif sound.is_pcm(codec) and container.exact and not why:
+        encoder, why = sound.choose(stream, codec), f"is cut into other packets in {container.muxer}, sample for sample"
     elif why and codec in TEXT:
         text = RULES[container.muxer].text
     return Track(
