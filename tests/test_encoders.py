@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import av
@@ -24,6 +25,33 @@ def test_an_encoder_stores_what_the_table_says(tmp_path: Path, codec: str, pix_f
     clip = Clip(codec=codec, pix_fmt=pix_fmt, size=(96, 64), pts=range(3), options=ENCODERS[codec].defaults)
     file = clip.write(tmp_path / ("a.mov" if codec == "prores_ks" else "a.mkv"))
     assert [shown.pix_fmt for shown in frames(file)] == [decoded_as(codec, pix_fmt)] * 3
+
+
+def table(columns: int) -> list[list[str]]:
+    """The cells of docs/encoders.md's table of so many columns."""
+    lines = (Path(__file__).parent.parent / "docs" / "encoders.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines if line.startswith("|")]
+    return [row for row in rows if len(row) == columns][2:]
+
+
+def test_the_page_tells_what_containers_take() -> None:
+    told = {
+        suffix: tuple(tuple(filter(None, cell.split(", "))) for cell in cells)
+        for names, *cells in table(4)
+        for suffix in re.findall(r"`(.\w+)`", names)
+    }
+    assert told == {suffix: (kind.encoders, kind.further, kind.alpha) for suffix, kind in CONTAINERS.items()}
+
+
+def test_the_page_tells_what_encoders_store() -> None:
+    assert [row[0].split(",")[0] for row in table(6)] == list(ENCODERS)
+    for (_, chroma, bits, alpha, *options), facts in zip(table(6), ENCODERS.values(), strict=True):
+        formats = [PlanarFormat.of(name) or PlanarFormat() for name in facts.stores]
+        depths = {format.depth for format in formats if not format.alpha}
+        assert set(chroma.replace(":", "").split(", ")) == {format.chroma for format in formats if not format.alpha}
+        assert set(map(int, re.findall(r"\d+", bits))) == ({min(depths), max(depths)} if "to" in bits else depths)
+        assert bool(alpha) == any(format.alpha for format in formats)
+        assert options == [f"{o} ({facts.defaults[o]})" if o else "" for o in (facts.quality, facts.effort)]
 
 
 @pytest.mark.parametrize("codec", ENCODERS)

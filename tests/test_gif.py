@@ -13,7 +13,6 @@ import pytest
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-import vsr
 from clips import Clip, frames, uneven, video
 from vsr import gif, stills
 from vsr.errors import InputError, OutputError, UsageError, VerificationError
@@ -83,13 +82,6 @@ def length(path: Path) -> Fraction:
     with av.open(str(path)) as source:
         stream: Any = source.streams.video[0]
         return Fraction(stream.duration * stream.time_base)
-
-
-@pytest.fixture
-def upscale(repeat: dict[int, Path]) -> Any:
-    return lambda source, target, **options: vsr.upscale(
-        source, target, **{"model": repeat[2], "precision": "float32"} | options
-    )
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".mov"])

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-import vsr
 from clips import Clip, Sound, end_of_picture, frames, video, with_profile
 from vsr import y4m
 from vsr.cli.run import main
@@ -40,13 +39,6 @@ def numbered(folder: Path, numbers: Any = range(6), name: str = "f%04d.png", **m
     for place, number in enumerate(numbers):
         assert cv2.imwrite(str(folder / (name % number)), picture(place, **more))
     return str(folder / name)
-
-
-@pytest.fixture
-def upscale(repeat: dict[int, Path]) -> Any:
-    return lambda source, target, **options: vsr.upscale(
-        source, target, **{"model": repeat[2], "precision": "float32"} | options
-    )
 
 
 def test_a_profile_is_said(tmp_path: Path, upscale: Any) -> None:
