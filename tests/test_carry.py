@@ -15,7 +15,6 @@ from clips import Clip, Sound, picture
 from vsr.carry import attached
 from vsr.demux import is_cover, open_input
 from vsr.errors import UsageError, VerificationError
-from vsr.pipeline import run
 from vsr.probe import probe
 from vsr.report import Report
 from vsr.settings import RunSettings
@@ -23,15 +22,6 @@ from vsr.verify import verify
 
 FOR_THE_DEAF = Disposition.hearing_impaired
 COMMENTARY = Disposition.comment
-
-
-@pytest.fixture
-def upscale(repeat: dict[int, Path]) -> Callable[..., Report]:
-    def upscale(source: Path, target: Path, **options: Any) -> Report:
-        settings = RunSettings.of(input=str(source), output=str(target), model=repeat[2], **options)
-        return run(probe(settings), settings)
-
-    return upscale
 
 
 def joined(target: Path, *sources: Path, change: Callable[[Any], None] = lambda target: None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from vsr.sound import choose, spans
 from vsr.verify import verify
 from vsr.verify.sound import check_sound
 
+Upscale = Callable[..., Report]
 RATE = 48000
 LONG = range(75)  # three seconds
 
@@ -45,11 +47,6 @@ def lag(a: Any, b: Any, most: int = RATE // 10) -> float:
     return 1000 * (int(np.argmax(np.concatenate([near[-most:], near[:most]]))) - most) / RATE
 
 
-def upscaled(source: Path, target: Path, model: Path, **options: Any) -> Report:
-    settings = RunSettings.of(input=str(source), output=str(target), model=model, **options)
-    return run(probe(settings), settings)
-
-
 @pytest.mark.parametrize("start", [Fraction(0), Fraction(1, 4)])
 @pytest.mark.parametrize(
     ("name", "codec", "rate", "to"),
@@ -62,11 +59,11 @@ def upscaled(source: Path, target: Path, model: Path, **options: Any) -> Report:
     ],
 )
 def test_what_is_heard_keeps_its_time(
-    tmp_path: Path, repeat: dict[int, Path], name: str, codec: str, rate: int, to: str, start: Fraction
+    tmp_path: Path, upscale: Upscale, name: str, codec: str, rate: int, to: str, start: Fraction
 ) -> None:
     sound = Sound(codec=codec, rate=rate, start=start, seconds=Fraction(5, 2), language="eng")
     source = Clip(pts=LONG, sounds=[sound]).write(tmp_path / "in.mkv")
-    report = upscaled(source, tmp_path / name, repeat[2], audio="transcode")
+    report = upscale(source, tmp_path / name, audio="transcode")
     note = report.notes[0]
     assert note.startswith(f"converted: audio track 1, {'mp3float' if 'mp3' in codec else codec.replace('lib', '')}")
     assert f": to {to}, mono" in note
@@ -84,10 +81,10 @@ def test_what_is_heard_keeps_its_time(
 
 @pytest.mark.parametrize(("layout", "channels"), [("stereo", 2), ("5.1", 6), ("7.1", 8), ("16 channels", 8)])
 @pytest.mark.parametrize("name", ["out.webm", "out.mp4"])
-def test_channels_stay_apart(tmp_path: Path, repeat: dict[int, Path], layout: str, channels: int, name: str) -> None:
+def test_channels_stay_apart(tmp_path: Path, upscale: Upscale, layout: str, channels: int, name: str) -> None:
     sound = Sound(codec="pcm_f32le", rate=RATE, layout=layout)
     source = Clip(pts=range(25), sounds=[sound]).write(tmp_path / "in.mkv")
-    upscaled(source, tmp_path / name, repeat[2], audio="transcode")
+    upscale(source, tmp_path / name, audio="transcode")
     with av.open(str(tmp_path / name)) as written:
         resampler = av.AudioResampler("flt", written.streams[1].codec_context.layout, RATE)
         parts = [part.to_ndarray() for f in written.decode(written.streams[1]) for part in resampler.resample(f)]
@@ -112,10 +109,10 @@ def holed(path: Path, holes: list[tuple[float, float]]) -> Path:
     return path
 
 
-def test_short_gaps_become_silence_long_ones_stay(tmp_path: Path, repeat: dict[int, Path]) -> None:
+def test_short_gaps_become_silence_long_ones_stay(tmp_path: Path, upscale: Upscale) -> None:
     source = holed(tmp_path / "in.mkv", [(0.5, 1.0), (2.0, 5.0)])
     target = tmp_path / "out.webm"
-    upscaled(source, target, repeat[2])
+    upscale(source, target)
     before, after = heard(source), heard(target)
     assert abs(lag(before, after)) <= 2
     for begin, end in [(0.55, 0.95), (2.05, 4.95)]:
@@ -132,28 +129,28 @@ def decoded(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mov"])
-def test_pcm_stays_exact_where_samples_are_counted(tmp_path: Path, repeat: dict[int, Path], name: str) -> None:
+def test_pcm_stays_exact_where_samples_are_counted(tmp_path: Path, upscale: Upscale, name: str) -> None:
     source, target = holed(tmp_path / "in.mkv", [(0.5, 1.0)]), tmp_path / name
-    report = upscaled(source, target, repeat[2])
+    report = upscale(source, target)
     assert "sample for sample: to pcm_s16le, mono" in report.notes[0]
     before, after, hole = decoded(source), decoded(target), 24 * 1024
     assert (before[:hole] == after[:hole]).all()
     assert (before[hole:] == after[hole - len(before) :]).all()
     assert (after[hole : hole - len(before)] == 0).all()
     assert len(after) / RATE == pytest.approx(6, abs=0.001)
-    upscaled(target, tmp_path / f"again-{name}", repeat[2])
+    upscale(target, tmp_path / f"again-{name}")
     assert (decoded(tmp_path / f"again-{name}") == after).all()
 
 
-def test_a_part_is_cut_to_the_sample(tmp_path: Path, repeat: dict[int, Path]) -> None:
+def test_a_part_is_cut_to_the_sample(tmp_path: Path, upscale: Upscale) -> None:
     source = Clip(pts=LONG, sounds=[Sound(seconds=Fraction(3))]).write(tmp_path / "in.mkv")
-    upscaled(source, tmp_path / "out.webm", repeat[2], start=1.0, duration=1.0)
+    upscale(source, tmp_path / "out.webm", start=1.0, duration=1.0)
     after = heard(tmp_path / "out.webm")
     assert abs(lag(heard(source)[RATE : 2 * RATE], after[:RATE])) <= 2
     assert np.abs(after[RATE + 960 :]).max() < 0.01
 
 
-def test_damaged_sound_is_skipped_and_counted(tmp_path: Path, repeat: dict[int, Path]) -> None:
+def test_damaged_sound_is_skipped_and_counted(tmp_path: Path, upscale: Upscale) -> None:
     whole = Clip(pts=LONG, sounds=[Sound(codec="ac3", rate=RATE, seconds=Fraction(3))]).write(tmp_path / "whole.mkv")
     with av.open(str(whole)) as one, av.open(str(tmp_path / "in.mkv"), "w") as two:
         streams = [two.add_stream_from_template(stream, opaque=True) for stream in one.streams]
@@ -164,15 +161,15 @@ def test_damaged_sound_is_skipped_and_counted(tmp_path: Path, repeat: dict[int, 
                 damaged.duration, damaged.stream, packet = packet.duration, packet.stream, damaged
             packet.stream = streams[packet.stream.index]
             two.mux_one(packet)
-    report = upscaled(tmp_path / "in.mkv", tmp_path / "out.webm", repeat[2])
+    report = upscale(tmp_path / "in.mkv", tmp_path / "out.webm")
     assert report.exit_code == 5
     assert all("track 1, packet at pts" in line for line in report.damage)
     assert abs(lag(heard(whole), heard(tmp_path / "out.webm"))) <= 2
 
 
-def test_none_drops_it_and_says_so(tmp_path: Path, repeat: dict[int, Path]) -> None:
+def test_none_drops_it_and_says_so(tmp_path: Path, upscale: Upscale) -> None:
     source = Clip(sounds=[Sound(language="eng")]).write(tmp_path / "in.mp4")
-    report = upscaled(source, tmp_path / "out.mp4", repeat[2], audio="none")
+    report = upscale(source, tmp_path / "out.mp4", audio="none")
     assert report.notes[0] == "dropped: audio track 1, aac (eng) was not wanted (--audio none)"
     with av.open(str(tmp_path / "out.mp4")) as written:
         assert [stream.type for stream in written.streams] == ["video"]

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import pytest
 
 from clips import Clip
 from vsr.demux import open_input
-from vsr.pipeline import run
-from vsr.probe import probe
 from vsr.report import Report
-from vsr.settings import RunSettings
 from vsr.subtitles import AT_ONCE, Cue, decode, in_sequence
 from vsr.verify.subtitles import check_subtitles
 
+Upscale = Callable[..., Report]
 SCRIPT = """1
 00:00:00,200 --> 00:00:00,700
 <i>Hello</i> <b>you</b>
@@ -50,22 +48,17 @@ def cues(path: Path, index: int = 1) -> list[tuple[float, float, str]]:
     return [(float(cue.start), float(cue.end), cue.plain) for cue in found if cue]
 
 
-def upscaled(source: Path, target: Path, model: Path, **options: Any) -> Report:
-    settings = RunSettings.of(input=str(source), output=str(target), model=model, **options)
-    return run(probe(settings), settings)
-
-
 @pytest.mark.parametrize(("name", "encoder"), [("a.mp4", "mov_text"), ("a.mov", "mov_text"), ("a.webm", "webvtt")])
-def test_there_and_back(tmp_path: Path, repeat: dict[int, Path], name: str, encoder: str) -> None:
+def test_there_and_back(tmp_path: Path, upscale: Upscale, name: str, encoder: str) -> None:
     source = Clip(pts=range(75), subtitles=["fra"], script=SCRIPT).write(tmp_path / "in.mkv")
-    there = upscaled(source, tmp_path / name, repeat[2])
+    there = upscale(source, tmp_path / name)
     muxer = {"a.mp4": "mp4", "a.mov": "mov", "a.webm": "webm"}[name]
     assert there.notes[0] == f"converted: subtitle track 1, srt (fra) can't be stored in {muxer}: to {encoder}"
     assert f"to {encoder}, 4 cues in time" in "; ".join(there.verified)
     assert cues(tmp_path / name) == SAID
     with av.open(str(tmp_path / name)) as written:
         assert "{at} the\u00a0end".encode() in b"".join(map(bytes, written.demux(written.streams[1])))
-    back = upscaled(tmp_path / name, tmp_path / "back.mkv", repeat[2])
+    back = upscale(tmp_path / name, tmp_path / "back.mkv")
     if encoder == "mov_text":
         assert back.notes[0].endswith("can't be stored in matroska: to subrip")
     assert cues(tmp_path / "back.mkv") == SAID
@@ -74,22 +67,22 @@ def test_there_and_back(tmp_path: Path, repeat: dict[int, Path], name: str, enco
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.webm"])
-def test_a_part_has_what_is_shown_in_it(tmp_path: Path, repeat: dict[int, Path], name: str) -> None:
+def test_a_part_has_what_is_shown_in_it(tmp_path: Path, upscale: Upscale, name: str) -> None:
     source = Clip(pts=range(75), subtitles=["fra"], script=SCRIPT).write(tmp_path / "in.mkv")
-    upscaled(source, tmp_path / name, repeat[2], start=0.4, duration=1.6)
+    upscale(source, tmp_path / name, start=0.4, duration=1.6)
     said = [(0, 0.3, SAID[0][2]), (0.3, 0.7, SAID[1][2]), (1.1, 1.6, SAID[2][2])]
     assert [(round(start, 3), round(end, 3), text) for start, end, text in cues(tmp_path / name)] == said
 
 
-def test_ts_has_no_text(tmp_path: Path, repeat: dict[int, Path]) -> None:
+def test_ts_has_no_text(tmp_path: Path, upscale: Upscale) -> None:
     source = Clip(subtitles=["fra"]).write(tmp_path / "in.mkv")
-    report = upscaled(source, tmp_path / "out.ts", repeat[2])
+    report = upscale(source, tmp_path / "out.ts")
     assert report.notes[0] == "dropped: subtitle track 1, srt (fra) can't be stored in mpegts"
 
 
-def test_styles_of_the_header_do_not_hide_the_text(data: Path, tmp_path: Path, repeat: dict[int, Path]) -> None:
+def test_styles_of_the_header_do_not_hide_the_text(data: Path, tmp_path: Path, upscale: Upscale) -> None:
     source = data / "video/media/androidx_sample_with_ass_subtitles.mkv"
-    report = upscaled(source, tmp_path / "out.mp4", repeat[2])
+    report = upscale(source, tmp_path / "out.mp4")
     assert "to mov_text, without its styles" in report.notes[0]
     with open_input(str(tmp_path / "out.mp4")) as container:
         stream = container.streams[2]
@@ -117,10 +110,10 @@ def test_the_oldest_of_very_many_cues_ends_early() -> None:
     assert crowd[-1].text.endswith(rb"98\N99")
 
 
-def test_overlapping_cues_are_all_shown_in_mp4(tmp_path: Path, repeat: dict[int, Path]) -> None:
+def test_overlapping_cues_are_all_shown_in_mp4(tmp_path: Path, upscale: Upscale) -> None:
     script = "1\n00:00:00,200 --> 00:00:01,700\nlong\n\n2\n00:00:00,700 --> 00:00:01,100\nshort\n"
     source = Clip(pts=range(75), subtitles=["fra"], script=script).write(tmp_path / "in.mkv")
-    upscaled(source, tmp_path / "out.mp4", repeat[2])
+    upscale(source, tmp_path / "out.mp4")
     assert cues(tmp_path / "out.mp4") == [(0.2, 0.7, "long"), (0.7, 1.1, "long short"), (1.1, 1.7, "long")]
 
 
