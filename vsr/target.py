@@ -118,7 +118,8 @@ def encoder_for(settings: RunSettings, source: Source, scale: int) -> tuple[Enco
     size, aspect = _shape(settings, source, scale, (codec, pix_fmt), notes)
     location = stored_location(source, pix_fmt)
     if "420" in pix_fmt and not keeps_location(location, codec, container.muxer):
-        notes.append(f"{codec} in {container.muxer} may lose where chroma samples sit ({location})")
+        where = f"{codec} in {container.muxer} may lose where chroma samples sit ({location})"
+        notes.append(f"{where}: colour may lie a fraction of a pixel aside")
     if pix_fmt not in (source.pix_fmt.replace("yuvj", "yuv"), source.format.opaque.pix_fmt) or _is_rgb(source):
         notes.append(f"stored as {pix_fmt} (input {source.pix_fmt}){_cost(source, pix_fmt, settings)}")
     encoder = Encoder(
