@@ -16,6 +16,7 @@ from vsr import y4m
 from vsr.cli.run import main
 from vsr.colour import turn
 from vsr.errors import InputError, OutputError, UsageError, VerificationError
+from vsr.frame import Colour
 from vsr.job import identity
 from vsr.pictures import store, upright
 from vsr.probe import probe
@@ -238,6 +239,24 @@ def test_y4m_into_a_file(tmp_path: Path, upscale: Any, size: tuple[int, int] | N
     assert "dropped: audio track 1, aac has no place in .y4m" in report.notes
     assert [shown.size for shown in frames(tmp_path / "out.y4m")] == [(wide, high)] * 12
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.y4m"]
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "location", "told"),
+    [
+        ("yuv420p", "center", True),
+        ("yuv420p10le", "center", False),
+        ("yuv420p", "bottom", False),
+        ("yuv420p10le", "left", True),
+    ],
+)
+def test_what_y4m_cannot_tell_is_said(tmp_path: Path, pix_fmt: str, location: Any, told: bool) -> None:
+    colour = Colour(matrix=1, primaries=1, transfer=1, chroma_location=location)
+    options = {"chroma_sample_location": location}
+    source = Clip(pix_fmt=pix_fmt, colour=colour, options=options).write(tmp_path / "in.mp4")
+    notes = probe(RunSettings(input=str(source), output=str(tmp_path / "out.y4m"))).notes
+    said = [] if told else [f"dropped: where chroma samples sit: {location} (y4m has no word for it)"]
+    assert list(notes) == ["dropped: primaries, transfer and matrix (y4m has no place for them)", *said]
 
 
 def test_a_short_y4m_is_found(tmp_path: Path, upscale: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 import av.error
 
 from vsr import gif, pictures, sinks, y4m
+from vsr.colour import UNSPECIFIED
 from vsr.errors import InputError, OutputError, UsageError
 from vsr.frame import Frame
 from vsr.job import Job, Source, unchanged
@@ -62,8 +63,7 @@ def notes(settings: RunSettings, source: Source, fate: Iterable[Track], size: tu
         raise OutputError(f"{settings.output}: {size[0]}x{size[1]} is too large for GIF ({gif.LARGEST} a side)")
     lines = [f"dropped: {track} {track.why}" for track in fate]
     if sink == "y4m":
-        turned = ["dropped: the rotation tag (y4m has no place for it): pictures will be shown unturned"]
-        return lines + (turned if source.facts.display_matrix else [])
+        return [*lines, *(f"dropped: {what}" for what in _lost_in_y4m(source))]
     if source.facts.aspect != 1 and settings.size is None:
         lines.append(f"{suffix} has only square pixels: {size[0]}x{size[1]} (input {source.facts.aspect} wide)")
     if source.facts.colour.hdr:
@@ -75,6 +75,18 @@ def notes(settings: RunSettings, source: Source, fate: Iterable[Track], size: tu
     if source.format.depth > 8 and suffix not in DEEP:
         lines.append(f"stored in 8 bits ({suffix} has no more)")
     return [*lines, f"numbered pictures keep no times (--rate {source.rate} reads them back)"]
+
+
+def _lost_in_y4m(source: Source) -> Iterator[str]:
+    """Its header tells size, rate, aspect, range and, of 8 bits in 4:2:0, where chroma samples sit."""
+    colour, format = source.facts.colour, source.format
+    if source.facts.display_matrix:
+        yield "the rotation tag (y4m has no place for it): pictures will be shown unturned"
+    if {colour.primaries, colour.transfer, colour.matrix} != {UNSPECIFIED}:
+        yield "primaries, transfer and matrix (y4m has no place for them)"
+    told = y4m.SITES.values() if format.depth == 8 else ("left",)
+    if format.chroma == "420" and colour.chroma_location not in ("unspecified", *told):
+        yield f"where chroma samples sit: {colour.chroma_location} (y4m has no word for it)"
 
 
 def write(job: Job, frames: Iterable[Frame], report: Report, *, overwrite: bool) -> None:

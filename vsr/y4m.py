@@ -15,7 +15,7 @@ from vsr.report import Report
 MAX_LINE = 1024
 MARKER = b"FRAME\n"
 _CHROMAS: dict[str, Chroma] = {"mono": "grey", "420": "420", "422": "422", "444": "444"}
-_SITES: dict[str, ChromaLocation] = {"mpeg2": "left", "jpeg": "center", "paldv": "topleft"}
+SITES: dict[str, ChromaLocation] = {"mpeg2": "left", "jpeg": "center", "paldv": "topleft"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +59,9 @@ def _layout(name: str) -> tuple[PlanarFormat, ChromaLocation]:
         if name.startswith(prefix):
             rest = name[len(prefix) :]
             depth = int(rest.lstrip("p") or 8) if rest.lstrip("p").isdigit() else 8
-            if rest and depth == 8 and rest not in _SITES:
+            if rest and depth == 8 and rest not in SITES:
                 raise ValueError(f"unknown layout {name}")
-            return PlanarFormat(chroma=chroma, depth=depth), _SITES.get(rest, "unspecified")
+            return PlanarFormat(chroma=chroma, depth=depth), SITES.get(rest, "unspecified")
     raise ValueError(f"unknown layout {name}")
 
 
@@ -155,7 +155,7 @@ class Writer:
     def _header_of(self, frame: Frame) -> bytes:
         format, facts = frame.format, frame.facts
         name = "mono" if format.chroma == "grey" else format.chroma
-        site = {location: word for word, location in _SITES.items()}.get(facts.colour.chroma_location, "mpeg2")
+        site = {location: word for word, location in SITES.items()}.get(facts.colour.chroma_location, "mpeg2")
         suffix = f"{'' if format.chroma == 'grey' else 'p'}{format.depth}" if format.depth > 8 else ""
         suffix = suffix or (site if format.chroma == "420" else "")
         levels = {1: " XCOLORRANGE=LIMITED", 2: " XCOLORRANGE=FULL"}.get(facts.colour.range, "")
