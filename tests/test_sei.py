@@ -59,6 +59,10 @@ def test_damaged_packets_are_read_without_errors(seed: int) -> None:
     messages.contents([Message(sei.T35, caption(cc(1))[: seed % 12])])
 
 
+def test_a_flood_of_messages_ends() -> None:
+    assert len(sei.read(b"\0\0\1\x06" + b"\4\0" * 20_000 + b"\x80", "h264", 0)) == sei.MOST
+
+
 def display(numbers: Sequence[int], *known: int) -> tuple[int, ...] | None:
     """Of FFmpeg's structure: x, y of red, green, blue, white in 1/50000, least and most light in 1/10000."""
     units = [50000] * 8 + [10000] * 2

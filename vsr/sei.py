@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 Family = Literal["h264", "hevc", "av1", "mpeg2"]
@@ -16,6 +17,7 @@ T35, FRAME_PACKING, MASTERING, LIGHT, AMBIENT = 4, 45, 137, 144, 148
 START_CODE = b"\0\0\1"
 SEI_UNIT = {"h264": 6, "hevc": 39}  # nal_unit_type, H.264 table 7-1; PREFIX_SEI_NUT, H.265 table 7-1
 SEI_HEADER = {"h264": b"\x06", "hevc": b"\x4e\x01"}
+MOST = 10_000  # messages of a packet; two bytes can claim to be one
 STOP = b"\x80"  # rbsp_trailing_bits behind whole bytes
 
 OBU_FRAME_HEADER, OBU_METADATA, OBU_FRAME = 3, 5, 6  # AV1 6.2.2
@@ -57,7 +59,7 @@ def insert(packet: bytes, family: Family, messages: Iterable[Message]) -> bytes:
 
 
 def read(packet: bytes, family: Family, length_size: int) -> list[Message]:
-    """The messages of one packet, in order; what is damaged ends the list.
+    """The messages of one packet, in order; what is damaged ends the list, and so do `MOST` from NAL units.
 
     Args:
         length_size: bytes of the length in front of each NAL unit, 0 where start codes divide them (`length_size`).
@@ -68,9 +70,10 @@ def read(packet: bytes, family: Family, length_size: int) -> list[Message]:
         units = packet.split(USER_DATA)[1:]
         return [Message(T35, USA + ATSC + unit.partition(START_CODE)[0]) for unit in units]
     coded = _prefixed(memoryview(packet), length_size) if length_size else _divided(packet)
-    said = [bytes(unit) for unit in coded if _unit_type(unit, family) == SEI_UNIT[family]]
+    said = (bytes(unit) for unit in coded if _unit_type(unit, family) == SEI_UNIT[family])
     header = len(SEI_HEADER[family])
-    return [message for unit in said for message in _messages(unit[header:].replace(b"\0\0\3", b"\0\0"))]
+    found = (message for unit in said for message in _messages(unit[header:].replace(b"\0\0\3", b"\0\0")))
+    return list(islice(found, MOST))
 
 
 def length_size(family: Family, extradata: bytes) -> int:
