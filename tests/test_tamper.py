@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -24,6 +25,7 @@ from vsr.probe import probe
 from vsr.settings import RunSettings
 from vsr.signature import Signatures, signature
 from vsr.verify import verify
+from vsr.verify.description import check_length
 
 OTHERWISE = (0, -65536, 0, 65536, 0, 0, 0, 48 << 16, 1 << 30)
 FRAMES = 115  # of 12 groups of 10: 0, 10 and 11 are decoded
@@ -209,6 +211,24 @@ def test_pcm_may_be_off_by_its_sources_tick_and_no_more(tmp_path: Path, repeat: 
     good = finished(clip, tmp_path, ".mov", repeat[2])  # MOV counts samples, the source's times are milliseconds
     late = Rewriting(change=moved(1, Fraction(2, 1000)))
     assert re.search("audio track 1, pcm_s16le: up to .* ms out of time", complaint(good, late, tmp_path))
+
+
+def test_sound_that_cannot_be_decoded(good: Good, tmp_path: Path) -> None:
+    noise = altered(1, 9, change=lambda data: data.__setitem__(slice(None), b"\xff" * 50))
+    target = Rewriting(change=noise, matrix=matrix(good)).write(good.output, tmp_path / good.output.name)
+    with pytest.raises(VerificationError, match="sound track 0: 1 packets can't be decoded"):
+        verify(str(target), good.job, mode="full")
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "found"), [("a.mkv", "1.5", True), ("a.mkv", "1", False), ("a.ts", "2", False)]
+)
+def test_a_file_that_says_it_is_shorter(name: str, seconds: str, found: bool) -> None:
+    job: Any = SimpleNamespace(output=name)
+    written: Any = SimpleNamespace(duration=1_000_000, start_time=0)
+    wrong: list[str] = []
+    check_length(job, written, Fraction(seconds), wrong)
+    assert wrong == ["the file ends at 1.000 s, before its last packet at 1.500 s"] * found
 
 
 def test_hdr_metadata(tmp_path: Path, repeat: dict[int, Path]) -> None:
