@@ -261,6 +261,28 @@ def test_what_was_true_of_the_input_alone_is_not_missed(tmp_path: Path, upscale:
     assert not [note for note in upscale(clip, tmp_path / "out.mp4").notes if note.startswith("dropped")]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_chapters_may_begin_late_and_without_a_title(
+    suffix: str, tmp_path: Path, upscale: Callable[..., Report]
+) -> None:
+    late = Clip(chapters=[(0.1, 0.2), (0.3, 0.4)]).write(tmp_path / "late.mkv")
+    target = tmp_path / f"out{suffix}"
+    assert f"{2 + (suffix != '.mkv')} chapters" in upscale(late, target).verified
+    with av.open(str(target)) as written:
+        found = [(float(c["start"] * c["time_base"]), c["metadata"]["title"]) for c in written.chapters()]
+    assert found[-2:] == [(0.1, "part 0"), (0.3, "part 1")]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+@pytest.mark.parametrize("part", [(46341, 46341, -46341, 46341), (65536, 20000, 0, 65536)])
+def test_odd_rotation_is_kept_or_said(
+    suffix: str, part: tuple[int, ...], tmp_path: Path, upscale: Callable[..., Report]
+) -> None:
+    source = Clip(matrix=(*part[:2], 0, *part[2:], 0, 0, 0, 1 << 30)).write(tmp_path / "in.mp4")
+    said = any("rotation tag" in note for note in upscale(source, tmp_path / f"out{suffix}").notes)
+    assert said == (suffix == ".ts" or suffix == ".mkv" and part[1] == 20000)
+
+
 def test_tags_and_chapters_that_are_lost_are_said(tmp_path: Path, upscale: Callable[..., Report]) -> None:
     clip = Clip(metadata={"title": "A", "director": "B"}, chapters=[(0, 0.2)]).write(tmp_path / "in.mkv")
     assert "dropped: of the file: DIRECTOR" in upscale(clip, tmp_path / "out.mp4").notes

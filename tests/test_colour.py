@@ -9,7 +9,7 @@ import av
 import pytest
 
 from clips import Clip
-from vsr.colour import UPRIGHT, moved, read_facts, turn
+from vsr.colour import UPRIGHT, is_rigid, moved, read_facts, turn
 from vsr.decode import pictures
 from vsr.frame import Colour, TrackFacts
 from vsr.report import Report
@@ -60,6 +60,28 @@ def test_aspect(tmp_path: Path, aspect: Fraction) -> None:
 def test_rotation(tmp_path: Path, matrix: tuple[int, ...] | None) -> None:
     found = facts_of(Clip(matrix=matrix, pts=[0]), tmp_path / "a.mp4").display_matrix
     assert found == (QUARTER if matrix == QUARTER else None)
+
+
+def test_what_says_nothing_is_nothing(tmp_path: Path) -> None:
+    found = facts_of(
+        Clip(matrix=(0,) * 9, colour=Colour(range=1, primaries=0, transfer=0), pts=[0]), tmp_path / "a.mp4"
+    )
+    assert (found.display_matrix, found.colour.primaries, found.colour.transfer) == (None, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "rigid"),
+    [
+        (UPRIGHT, True),
+        (QUARTER, True),
+        ((46341, 46341, 0, -46341, 46341, 0, 0, 0, 1 << 30), True),
+        ((-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30), True),
+        ((131072, 0, 0, 0, 131072, 0, 0, 0, 1 << 30), False),
+        ((65536, 20000, 0, 0, 65536, 0, 0, 0, 1 << 30), False),
+    ],
+)
+def test_turned_but_not_stretched(matrix: tuple[int, ...], rigid: bool) -> None:
+    assert is_rigid(matrix) is rigid
 
 
 def test_a_larger_picture_turns_alike_and_shifts_farther() -> None:

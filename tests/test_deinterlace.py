@@ -15,7 +15,7 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 import vsr
-from clips import frames, video
+from clips import Clip, frames, video
 from vsr.deinterlace import deinterlaced, fields, woven
 from vsr.probe import probe
 from vsr.settings import RunSettings
@@ -195,3 +195,8 @@ def test_a_range_equals_the_whole(tmp_path: Path, upscale: Any) -> None:
     assert whole.frames_written == 24
     for one, other in zip(frames(tmp_path / "a.mkv")[10:19], frames(tmp_path / "b.mkv")[:9], strict=True):
         assert np.array_equal(one.planes[0], other.planes[0])
+
+
+def test_pictures_too_small_for_the_filter_stay_as_they_are(tmp_path: Path, upscale: Any) -> None:
+    source = Clip(size=(4, 4), pts=range(6)).write(tmp_path / "in.mkv")
+    assert upscale(source, tmp_path / "out.mkv", deinterlace=True).frames_written == 6

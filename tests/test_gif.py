@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 from clips import Clip, frames, uneven, video
 from vsr import gif, stills
 from vsr.errors import InputError, OutputError, UsageError, VerificationError
+from vsr.frame import Colour
 from vsr.probe import probe
 from vsr.settings import RunSettings
 
@@ -143,6 +144,16 @@ def test_what_gif_has_no_place_for_is_said(tmp_path: Path, upscale: Any) -> None
     assert report.notes[0] == "dropped: audio track 1, aac has no place in .gif"
     assert ".gif has only square pixels: 192x64 (input 2 wide)" in report.notes
     assert shown(tmp_path / "out.gif")[0][1].shape[:2] == (64, 192)
+
+
+@pytest.mark.parametrize("matrix", [8, 14])
+def test_a_matrix_that_rgb_cannot_be_made_by_is_said(tmp_path: Path, upscale: Any, matrix: int) -> None:
+    source = Clip(colour=Colour(range=1, primaries=9, transfer=14, matrix=matrix)).write(tmp_path / "in.mp4")
+    plain = Clip(colour=Colour(range=1, matrix=5)).write(tmp_path / "plain.mp4")
+    report = upscale(source, tmp_path / "out.gif")
+    assert f"colours will look wrong: RGB can't be made by the input's matrix ({matrix})" in report.notes
+    assert not any("colours" in note for note in upscale(plain, tmp_path / "plain.gif").notes if "256" not in note)
+    assert abs(shown(tmp_path / "out.gif")[0][1] - shown(tmp_path / "plain.gif")[0][1]).mean() < 2
 
 
 def test_a_quarter_turn_is_made(tmp_path: Path, upscale: Any) -> None:

@@ -237,6 +237,56 @@ def test_rgb_is_said_and_tagged(tmp_path: Path, upscale: Upscale, codec: str, pi
     assert any(note.startswith(f"stored as {stored} (input ") for note in report.notes)
 
 
+def test_a_matrix_that_nothing_is_converted_by_is_no_obstacle(tmp_path: Path, upscale: Upscale) -> None:
+    """swscale is needed for the layout and the size, and refuses frames of ICtCp even there."""
+    clip = Clip(codec="ffv1", pix_fmt="yuv411p", size=(48, 30), colour=Colour(range=1, matrix=14), pts=range(3))
+    report = upscale(clip.write(tmp_path / "in.mkv"), tmp_path / "out.mkv", codec="ffv1", size=(90, 60))
+    assert report.frames_written == 3
+    assert frames(tmp_path / "out.mkv")[0].colour.matrix == 14
+
+
+def test_a_picture_too_small_for_an_encoder_gets_another(tmp_path: Path, upscale: Upscale) -> None:
+    before = Clip(codec="ffv1", pix_fmt="yuv420p12le", size=(24, 16), pts=range(3)).write(tmp_path / "in.mkv")
+    assert upscale(before, tmp_path / "out.mkv").frames_written == 3
+    assert video(tmp_path / "out.mkv").codec == "ffv1"
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv"])
+def test_long_packets_of_bare_samples_are_kept(tmp_path: Path, upscale: Upscale, name: str) -> None:
+    """MP4 gives them back 1024 samples at a time."""
+    before = tmp_path / "in.mkv"
+    Clip(pts=range(25), sounds=[Sound(codec="pcm_s16le", rate=48000)]).write(tmp_path / "short.mkv")
+    with av.open(str(tmp_path / "short.mkv")) as short, av.open(str(before), "w") as target:
+        picture, sound = (target.add_stream_from_template(stream) for stream in short.streams)
+        samples = b"".join(bytes(packet) for packet in short.demux(short.streams[1]))
+        short.seek(0)
+        for packet in short.demux(short.streams[0]):
+            if packet.size:
+                packet.stream = picture
+                target.mux(packet)
+        for number in range(25):
+            whole = av.Packet(samples[number * 3840 : (number + 1) * 3840])
+            whole.stream, whole.time_base, whole.pts = sound, Fraction(1, 25), number
+            whole.dts, whole.duration = number, 1
+            target.mux(whole)
+    upscale(before, tmp_path / name)
+    heard = next(track for track in tracks(tmp_path / name) if track.kind == "audio")
+    assert b"".join(heard.payloads) == samples
+
+
+def test_a_matrix_that_vp9_cannot_tell_is_said(tmp_path: Path, upscale: Upscale) -> None:
+    report = upscale(
+        Clip(colour=Colour(range=1, matrix=4), pts=range(3)).write(tmp_path / "in.mp4"), tmp_path / "out.webm"
+    )
+    assert any(note.startswith("dropped: the matrix (4), libvpx-vp9") for note in report.notes)
+
+
+@pytest.mark.parametrize("gap", [10**6, 2**45])
+def test_hours_between_frames(tmp_path: Path, upscale: Upscale, gap: int) -> None:
+    clip = Clip(codec="ffv1", pts=[0, gap], time_base=Fraction(1, 1000)).write(tmp_path / "in.mkv")
+    assert upscale(clip, tmp_path / "out.mkv").frames_written == 2
+
+
 # --- what a track is described by -----------------------------------------------------------------------------------
 
 TURNED = (0, 65536, 0, -65536, 0, 0, 32 << 16, 0, 1 << 30)

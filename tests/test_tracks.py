@@ -12,7 +12,7 @@ import pytest
 from av.stream import Disposition
 
 from clips import Clip, Sound
-from vsr.carry import add_tracks, kept_chapters
+from vsr.carry import Copying, add_tracks, kept_chapters
 from vsr.errors import UsageError
 from vsr.tags import DISPOSITIONS, FILE_TAGS, stored_language
 from vsr.tracks import CONTAINERS, container_for, plan
@@ -148,3 +148,28 @@ def test_chapters_move_with_the_start_and_end_with_the_part() -> None:
     assert chapters(times, part(2.5, None)) == [(0, 1000)]
     assert chapters(times, part(5, None)) == []
     assert chapters([(0.2, 0.2)], part(0, None, trimmed=False)) == [(200, 200)]
+
+
+def test_chapters_without_gaps_begin_at_zero_and_have_titles() -> None:
+    given = [{"id": i, "start": a, "end": b, "time_base": Fraction(1, 1000), "metadata": m}
+             for i, (a, b, m) in enumerate([(500, 900, {"title": "b"}), (100, 500, {})])]  # fmt: skip
+    container: Any = SimpleNamespace(chapters=lambda: given)
+    kept = kept_chapters(container, part(0, None, trimmed=False), gapless=True)
+    assert [(c["start"], c["end"], c["metadata"]["title"]) for c in kept] == [
+        (0, 100, ""),
+        (100, 500, ""),
+        (500, 900, "b"),
+    ]
+
+
+def test_a_duration_below_zero_is_none() -> None:
+    stream: Any = SimpleNamespace(index=1, type="audio")
+    job: Any = SimpleNamespace(source=SimpleNamespace(range=(None, None), origin=Fraction(0), holds=lambda time: True),
+                               output="a.mp4")  # fmt: skip
+    copying = Copying(job, {1: stream})
+    found = []
+    for pts, duration in ((0, 1024), (1024, 0), (2048, (1 << 32) - 896)):
+        packet: Any = SimpleNamespace(pts=pts, dts=pts, duration=duration, stream=stream, time_base=Fraction(1, 22050))
+        assert copying.takes(packet)
+        found.append(packet.duration)
+    assert found == [1024, 1024, 1024]

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from vsr.job import Job, Source
 
 
+MILLISECOND = Fraction(1, 1000)
+WRAPPED = 1 << 31  # Ogg's last packet, cut to less than nothing, lasts 2^32 ticks less what is cut off
+
+
 class Converter(Protocol):
     """Turns a track's packets into others; `drain` gives what is left at the end."""
 
@@ -184,6 +188,8 @@ class Copying:
     def _last(self, packet: Packet[Any], time: int, late: int) -> None:
         """How long it lasts: sound that doesn't say so, as long as the packet before; subtitles to the range's end."""
         index, end = packet.stream.index, self._source.range[1]
+        if packet.duration and packet.duration >= WRAPPED:
+            packet.duration = 0
         if not packet.duration and packet.stream.type == "audio":  # MP4 would lose the last of such packets
             packet.duration = max(0, time - self._times.get(index, time))
         elif packet.duration and packet.stream.type == "subtitle":
@@ -192,8 +198,13 @@ class Copying:
         self._times[index] = time
 
 
-def kept_chapters(container: InputContainer, source: Source) -> list[Any]:
-    """Chapters moved by the common origin and cut to the job's range; those outside it are left out."""
+def kept_chapters(container: InputContainer, source: Source, *, gapless: bool = False) -> list[Any]:
+    """Chapters moved by the common origin and cut to the job's range; those outside it are left out.
+
+    Args:
+        gapless: they follow one another from zero on, as in MP4: what comes before the first becomes one without a
+            title, or the first would begin there.
+    """
     begin, end = source.range
     kept = []
     for chapter in container.chapters():
@@ -204,4 +215,16 @@ def kept_chapters(container: InputContainer, source: Source) -> list[Any]:
         first, last = max(first, begin or first), min(last, end or last)
         ticks = (max(0, round((time - source.origin) / base)) for time in (first, last))
         kept.append({**chapter, "start": next(ticks), "end": next(ticks)})
-    return kept
+    return _gapless(kept) if gapless and kept else kept
+
+
+def _gapless(chapters: list[Any]) -> list[Any]:
+    """In order, from zero on, each with a title if only an empty one: FFmpeg's muxer passes over the others."""
+    first, *rest = sorted(chapters, key=_begins)
+    before = [{**first, "start": 0, "end": first["start"], "metadata": {}}] if _begins(first) > MILLISECOND else []
+    return [{**one, "metadata": {"title": ""} | one["metadata"]} for one in (*before, first, *rest)]
+
+
+def _begins(chapter: Any) -> Fraction:
+    begin: Fraction = chapter["start"] * (chapter["time_base"] or MILLISECOND)
+    return begin

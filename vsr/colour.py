@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from fractions import Fraction
+from math import hypot
 from typing import TYPE_CHECKING
 
 from vsr import sidedata
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 BT709, UNSPECIFIED = 1, 2  # matrix coefficients, H.273 table 4
+ROUNDING = 2  # in 65536
 UPRIGHT = (65536, 0, 0, 0, 65536, 0, 0, 0, 1073741824)
 
 
@@ -33,7 +35,7 @@ def read_facts(stream: VideoStream, frame: VideoFrame) -> TrackFacts:
             range=1 if rgb else 2 if full else int(frame.color_range),
             primaries=_known(frame.color_primaries, track.color_primaries),
             transfer=_known(frame.color_trc, track.color_trc),
-            matrix=BT709 if rgb else int(frame.colorspace) or UNSPECIFIED,  # grey PNG says 0, RGB
+            matrix=BT709 if rgb else _known(frame.colorspace, track.colorspace),
             chroma_location=read_location(stream, frame),
         ),
         aspect=aspect(stream),
@@ -46,7 +48,8 @@ def read_facts(stream: VideoStream, frame: VideoFrame) -> TrackFacts:
 
 
 def _known(decoded: int, stated: int) -> int:
-    return int(stated if decoded == UNSPECIFIED else decoded)
+    """What the decoder says, else the container. 0 is reserved; as a matrix it is RGB, and grey PNG says that."""
+    return int(stated if decoded == UNSPECIFIED else decoded) or UNSPECIFIED
 
 
 def aspect(stream: VideoStream) -> Fraction:
@@ -59,7 +62,7 @@ def _display_matrix(data: bytes | None) -> tuple[int, ...] | None:
     if data is None:
         return None
     matrix = struct.unpack("=9i", data[:36])
-    return None if matrix == UPRIGHT else matrix
+    return None if matrix == UPRIGHT or not any(turn(matrix) or UPRIGHT) else matrix  # zeros say nothing
 
 
 def moved(matrix: tuple[int, ...] | None, across: Fraction, down: Fraction) -> tuple[int, ...] | None:
@@ -78,6 +81,13 @@ def turn(matrix: tuple[int, ...] | None) -> tuple[int, ...] | None:
     """The part of a display matrix that turns and mirrors, None for upright; not every container keeps the shift."""
     part = None if matrix is None else (*matrix[0:2], *matrix[3:5])
     return None if part == (*UPRIGHT[0:2], *UPRIGHT[3:5]) else part
+
+
+def is_rigid(matrix: tuple[int, ...] | None) -> bool:
+    """Whether a display matrix only turns and mirrors, without stretching, to the precision of sines in 16.16."""
+    a, b, c, d = turn(matrix) or (*UPRIGHT[0:2], *UPRIGHT[3:5])
+    long = all(abs(hypot(*row) - UPRIGHT[0]) <= ROUNDING for row in ((a, b), (c, d)))
+    return long and abs(a * c + b * d) <= ROUNDING * UPRIGHT[0]
 
 
 def write_tags(context: VideoCodecContext, colour: Colour) -> None:

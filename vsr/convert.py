@@ -17,7 +17,8 @@ from vsr.frame import Chroma, Colour, PlanarFormat, Plane, Planes
 if TYPE_CHECKING:
     from av.video.plane import VideoPlane
 
-FULL, BT709 = 2, 1  # AVCOL_RANGE; H.273 table 4
+FULL = 2  # AVCOL_RANGE
+RGB, BT709, UNSPECIFIED = 0, 1, 2  # matrix coefficients, H.273 table 4
 RANGES = ("MPEG", "JPEG")
 MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}  # H.273's to swscale's
 FLOAT = re.compile(r"f(16|32)(le|be)?$")
@@ -93,9 +94,23 @@ def copy_in(frame: VideoFrame, format: PlanarFormat, planes: Planes, colour: Col
 
 def _reformatted(frame: VideoFrame, format: PlanarFormat, recoding: dict[str, Any]) -> VideoFrame:
     try:
-        return frame.reformat(format=format.pix_fmt, threads=1, **recoding)
+        return relaid(frame, format=format.pix_fmt, **recoding)
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"pixel format {frame.format.name} can't be converted here ({error.strerror})") from error
+
+
+def relaid(frame: VideoFrame, **asked: Any) -> VideoFrame:
+    """The frame reformatted as `asked`; of any matrix, where swscale would refuse those it can't convert by.
+
+    Threads: one is quicker than several.
+    """
+    matrix = int(frame.colorspace)
+    if matrix not in (RGB, *MATRICES):
+        frame.colorspace = UNSPECIFIED
+    try:
+        return frame.reformat(threads=1, **asked)
+    finally:
+        frame.colorspace = matrix
 
 
 def _recoding(frame: VideoFrame, format: PlanarFormat, colour: Colour | None) -> dict[str, Any]:
@@ -148,7 +163,7 @@ def opacity(frame: VideoFrame, depth: int) -> Plane:
         own = PlanarFormat(chroma="444", depth=bits, alpha=True)
         return rescaled(samples(frame.reformat(format=planar, threads=1), own)[-1], bits, depth)
     own = planar_format(frame.format, alpha=True)
-    return rescaled(samples(frame.reformat(format=own.pix_fmt, threads=1), own)[-1], own.depth, depth)
+    return rescaled(samples(relaid(frame, format=own.pix_fmt), own)[-1], own.depth, depth)
 
 
 def rescaled(plane: Plane, bits: int, depth: int) -> Plane:

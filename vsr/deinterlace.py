@@ -22,6 +22,7 @@ RATES = (Fraction(25), Fraction(30000, 1001), Fraction(30))
 FLAGGED_LATE = 8  # frames: field-coded H.264 may begin with a whole one
 SAMPLED = 200  # frames that idet sees at most
 ENOUGH = 48  # of them told apart, and it stops
+SMALLEST = (6, 8)  # width, height that bwdif takes in 4:2:0
 LEAST = 4  # woven ones that are no accident
 # Tape and capture codecs, whose files often lack the flag; of the others only those in broadcast containers do.
 TAPE = frozenset(
@@ -73,11 +74,15 @@ def woven(pictures: Iterable[VideoFrame]) -> Fields:
 def deinterlaced(pictures: Iterable[VideoFrame], scanned: Fields) -> Iterator[VideoFrame]:
     """The same pictures, whole: one for each, in order, at its own time; bwdif sees the one before and the one after.
 
-    Pictures that aren't flagged as interlaced stay as they are, but for "tff" and "bff".
+    Pictures that aren't flagged as interlaced stay as they are, but for "tff" and "bff"; so do those too small for
+    bwdif.
     """
     which = f"parity={scanned}:deint=all" if scanned in ("tff", "bff") else "parity=auto:deint=interlaced"
-    for _, alike in groupby(pictures, _layout):
-        yield from _filtered(alike, "bwdif", f"mode=send_frame:{which}")
+    for (width, height, _), alike in groupby(pictures, _layout):
+        if width < SMALLEST[0] or height < SMALLEST[1]:
+            yield from alike
+        else:
+            yield from _filtered(alike, "bwdif", f"mode=send_frame:{which}")
 
 
 def _layout(picture: VideoFrame) -> tuple[int, int, str]:

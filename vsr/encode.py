@@ -107,6 +107,11 @@ def keeps_location(location: ChromaLocation, codec: str, muxer: str) -> bool:
     return location in ("unspecified", "left") or stated or sited
 
 
+def keeps_matrix(matrix: int, codec: str) -> bool:
+    """Whether what the encoder writes tells the matrix: VP9's headers know BT.709, BT.601, SMPTE 240M and BT.2020."""
+    return codec != "libvpx-vp9" or matrix in (1, 2, 5, 6, 7, 9)
+
+
 def open_encoder(job: Job, *, global_header: bool) -> VideoCodecContext:
     """A fresh encoder. Raises UsageError when it refuses its options."""
     encoder = job.encoder

@@ -72,6 +72,7 @@ ENCODERS: Mapping[str, EncoderFacts] = {
     "libsvtav1": EncoderFacts(
         stores=_names("420", 8, 10),
         defaults={"preset": "9", "crf": "26"},
+        smallest=32,  # below, wide pictures never end
     ),
     "libvpx-vp9": EncoderFacts(
         stores=_names("420 422 444", 8) + _names("420", 8, alpha=True),

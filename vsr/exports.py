@@ -12,6 +12,7 @@ import av.error
 
 from vsr import gif, pictures, sinks, y4m
 from vsr.colour import UNSPECIFIED
+from vsr.convert import MATRICES
 from vsr.errors import InputError, OutputError, UsageError
 from vsr.frame import Frame
 from vsr.job import Job, Source, unchanged
@@ -66,6 +67,8 @@ def notes(settings: RunSettings, source: Source, fate: Iterable[Track], size: tu
         return [*lines, *(f"dropped: {what}" for what in _lost_in_y4m(source))]
     if source.facts.aspect != 1 and settings.size is None:
         lines.append(f"{suffix} has only square pixels: {size[0]}x{size[1]} (input {source.facts.aspect} wide)")
+    if source.facts.colour.matrix not in (UNSPECIFIED, *MATRICES) and source.format.chroma != "grey":
+        lines.append(f"colours will look wrong: RGB can't be made by the input's matrix ({source.facts.colour.matrix})")
     if source.facts.colour.hdr:
         lines.append(f"{suffix} isn't shown as HDR: its colours will look pale")
     if sink == "gif":

@@ -14,7 +14,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from vsr.colour import tag_frame
-from vsr.convert import copy_out, rescaled, samples, with_chroma
+from vsr.convert import copy_out, relaid, rescaled, samples, with_chroma
 from vsr.encoders import handed
 from vsr.frame import SUBSAMPLING, Frame, PlanarFormat, Plane, Planes
 from vsr.job import Job
@@ -34,7 +34,7 @@ def picture(frame: Frame, job: Job) -> VideoFrame:
     tag_frame(made, frame.facts.colour)
     samples_as = handed(encoder.codec, encoder.pix_fmt)
     if made.format.name != samples_as:
-        made = made.reformat(format=samples_as, threads=1)
+        made = relaid(made, format=samples_as)
         tag_frame(made, frame.facts.colour)
     return made
 
@@ -104,7 +104,7 @@ def _resized(frame: Frame, format: PlanarFormat, size: Size) -> VideoFrame:
     bare = VideoFrame(frame.width, frame.height, frame.format.opaque.pix_fmt)
     copy_out(frame.planes[: len(frame.planes) - frame.format.alpha], bare)
     tag_frame(bare, frame.facts.colour)
-    return bare.reformat(*size, format.pix_fmt, interpolation="LANCZOS", threads=1)  # quicker than several
+    return relaid(bare, width=size[0], height=size[1], format=format.pix_fmt, interpolation="LANCZOS")
 
 
 def _opacity(frame: Frame, format: PlanarFormat, size: Size) -> Plane:

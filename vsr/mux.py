@@ -177,7 +177,7 @@ def _describe(job: Job, source: InputContainer, target: OutputContainer) -> None
         for tags in (target.metadata, track.metadata):
             tags.pop("timecode", None)
     track.disposition = stream.disposition
-    chapters = kept_chapters(source, job.source)
+    chapters = kept_chapters(source, job.source, gapless=container_for(job.output).exact)
     if chapters:
         target.set_chapters(chapters)
 

@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 
 from vsr import fit
 from vsr.colour import UPRIGHT, tag_frame, turn
-from vsr.convert import copy_out
+from vsr.convert import MATRICES, copy_out
 from vsr.errors import OutputError, VerificationError
 from vsr.frame import Frame
 from vsr.report import Report
@@ -36,38 +36,43 @@ STILLS: dict[str, dict[str, int]] = {
 LOSSY = frozenset({".jpg", ".jpeg"})
 NO_ALPHA = frozenset({".jpg", ".jpeg", ".bmp"})
 DEEP = frozenset({".png", ".tif", ".tiff"})  # hold 16 bits; OpenCV would saturate such samples in the others
-BT709 = 1  # matrix coefficients, H.273 table 4
+BT709, BT601 = 1, 5  # matrix coefficients, H.273 table 4
 HD_LINES = 720  # untagged pictures of more lines than this, or as many, are BT.709
 
 
 def bgr(frame: Frame, *, deep: bool = False, size: tuple[int | None, int | None] = (None, None)) -> VideoFrame:
     """The frame as B, G, R of full range, and alpha where it has some, in 8 or 16 bits; bicubic to `size`.
 
-    The matrix is the tagged one, else BT.601 or from 720 lines on BT.709. Grey stays one plane.
+    Grey stays one plane.
     """
     picture = VideoFrame(frame.width, frame.height, frame.format.pix_fmt)
     copy_out(frame.planes, picture)
     tag_frame(picture, frame.facts.colour)
-    matrix = BT709 if frame.facts.colour.matrix == 2 and frame.height >= HD_LINES else None
     names = {(False, False): "bgr24", (False, True): "bgra", (True, False): "bgr48le", (True, True): "bgra64le"}
     name = names[deep, frame.format.alpha]
     if frame.format.chroma == "grey" and not frame.format.alpha:
         name = "gray16le" if deep else "gray"
     return picture.reformat(
-        *size, name, src_colorspace=matrix, dst_color_range="JPEG", interpolation="BICUBIC", threads=1
+        *size, name, src_colorspace=matrix(frame), dst_color_range="JPEG", interpolation="BICUBIC", threads=1
     )
 
 
-def lies(matrix: tuple[int, ...] | None) -> bool:
+def matrix(frame: Frame) -> int:
+    """The matrix a frame is shown by: the tagged one, where swscale has it, else BT.601, from 720 lines on BT.709."""
+    tagged = frame.facts.colour.matrix
+    return tagged if tagged in MATRICES else BT709 if frame.height >= HD_LINES else BT601
+
+
+def lies(display_matrix: tuple[int, ...] | None) -> bool:
     """Whether turning a picture upright makes its rows columns."""
-    a, _, _, d = turn(matrix) or (1, 0, 0, 1)
+    a, _, _, d = turn(display_matrix) or (1, 0, 0, 1)
     return a == d == 0
 
 
-def upright(picture: npt.NDArray[Any], matrix: tuple[int, ...] | None) -> npt.NDArray[Any]:
+def upright(picture: npt.NDArray[Any], display_matrix: tuple[int, ...] | None) -> npt.NDArray[Any]:
     """The picture turned and mirrored as a display matrix says, ISO/IEC 14496-12 8.2.2; only by right angles."""
-    a, b, c, d = turn(matrix) or (*UPRIGHT[0:2], *UPRIGHT[3:5])
-    if lies(matrix):  # x becomes y
+    a, b, c, d = turn(display_matrix) or (*UPRIGHT[0:2], *UPRIGHT[3:5])
+    if lies(display_matrix):  # x becomes y
         picture, a, d = picture.swapaxes(0, 1), c, b
     elif b or c:
         return picture

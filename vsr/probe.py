@@ -250,7 +250,8 @@ def _losses(settings: RunSettings, source: Source, sink: str, encoder: Encoder |
         notes.append(_interlaced(source))
     if source.alpha and not source.format.alpha:
         notes.append(f"dropped: the alpha channel ({why_no_alpha(encoder, settings)})")
-    if sink == "" and not container_for(settings.output).rotation and source.facts.display_matrix:
+    matrix = source.facts.display_matrix
+    if sink == "" and not container_for(settings.output).keeps_turn(matrix):
         muxer = container_for(settings.output).muxer
         notes.append(f"dropped: the rotation tag ({muxer} has no place for it): pictures will be shown unturned")
     return notes

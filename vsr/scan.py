@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vsr.settings import RunSettings
 
 FALLBACK_RATE = Fraction(25)
+INT = 2**31 - 1  # what FFmpeg's fractions are made of
 RATES = (Fraction(1, 10), Fraction(1000))  # what a header may claim and be believed
 
 
@@ -90,7 +91,9 @@ def _rate(stream: VideoStream, scanned: Scan, base: Fraction) -> Fraction:
         counted = (len(scanned.pts) - 1) / span
         claimed = stream.average_rate or stream.guessed_rate
         near = claimed and abs(claimed / counted - 1) < Fraction(1, 200)
-        return claimed if claimed and near else counted.limit_denominator(1001) or counted
+        if claimed and near:
+            return claimed
+        return counted.limit_denominator(1001) or max(counted.limit_denominator(INT), Fraction(1, INT))
     claimed = stream.guessed_rate or stream.average_rate
     return claimed if claimed and RATES[0] <= claimed <= RATES[1] else FALLBACK_RATE
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import av.error
 import numpy as np
 
-from vsr.convert import copy_out, samples
+from vsr.convert import copy_out, relaid, samples
 from vsr.extradata import chroma_location
 from vsr.frame import CHROMA_SITES, ChromaLocation, PlanarFormat
 
@@ -46,7 +46,7 @@ def measured(frame: VideoFrame) -> ChromaLocation:
     """
     side = SIDES[frame.width == SIDES[0]]  # of another size than the frame, or the copy would be the frame itself
     try:
-        copy = frame.reformat(side, side, "yuv420p")
+        copy = relaid(frame, width=side, height=side, format="yuv420p")
         luma, ramp = np.full((side, side), 128, np.uint8), np.arange(side // 2, dtype=np.uint8) * (2 * STEP)
         right, below = np.tile(ramp, (side // 2, 1)), np.tile(ramp[:, None], (1, side // 2))
         copy_out((luma, right, below), copy)

@@ -16,6 +16,7 @@ from vsr.encode import (
     encoder_threads,
     keeps_aspect,
     keeps_location,
+    keeps_matrix,
     keeps_range,
     output_aspect,
     repeatable,
@@ -108,8 +109,8 @@ def encoder_for(settings: RunSettings, source: Source, scale: int) -> tuple[Enco
         UsageError, OutputError: there is none that stores what was asked for.
     """
     container, notes = container_for(settings.output), list[str]()
-    encoders = container.encoders
-    if source.facts.colour.hdr and min(wanted_size(settings, source.width, source.height)) >= facts_of(HEVC).smallest:
+    encoders = _large_enough(settings, source)
+    if source.facts.colour.hdr and HEVC in encoders:
         encoders = hevc_first(encoders)
     candidates = replace(container, encoders=sidedata.keeping(source.side_data, encoders))
     codec, pix_fmt, options = choose_encoder(source.format, candidates, settings.encode, settings.output)
@@ -120,6 +121,9 @@ def encoder_for(settings: RunSettings, source: Source, scale: int) -> tuple[Enco
     if "420" in pix_fmt and not keeps_location(location, codec, container.muxer):
         where = f"{codec} in {container.muxer} may lose where chroma samples sit ({location})"
         notes.append(f"{where}: colour may lie a fraction of a pixel aside")
+    if not keeps_matrix(source.facts.colour.matrix, codec):
+        told = f"{codec} can't tell it: colours may look wrong"
+        notes.append(f"dropped: the matrix ({source.facts.colour.matrix}), {told}")
     if pix_fmt not in (source.pix_fmt.replace("yuvj", "yuv"), source.format.opaque.pix_fmt) or _is_rgb(source):
         notes.append(f"stored as {pix_fmt} (input {source.pix_fmt}){_cost(source, pix_fmt, settings)}")
     encoder = Encoder(
@@ -133,6 +137,13 @@ def encoder_for(settings: RunSettings, source: Source, scale: int) -> tuple[Enco
         side_data=sidedata.held(family_of(codec), settings.encode.options, source.facts),
     )
     return encoder, notes
+
+
+def _large_enough(settings: RunSettings, source: Source) -> tuple[str, ...]:
+    """The container's encoders that take so small a picture; all of them where none does, or the user names one."""
+    codecs, side = container_for(settings.output).encoders, min(wanted_size(settings, source.width, source.height))
+    small = tuple(codec for codec in codecs if facts_of(codec).smallest <= side)
+    return codecs if settings.encode.codec else small or codecs
 
 
 def _shape(

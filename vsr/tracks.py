@@ -13,6 +13,7 @@ import av
 import av.error
 
 from vsr import sound
+from vsr.colour import is_rigid
 from vsr.demux import is_cover
 from vsr.errors import UsageError
 from vsr.settings import Audio
@@ -37,7 +38,7 @@ class Container:
         further: those that `--codec` may name too.
         alpha: of both, those whose alpha it keeps, best first.
         exact: pts survive to the tick; otherwise to half a tick of `tick` seconds' denominator.
-        rotation: keeps a display matrix.
+        rotation: keeps a display matrix: none, such that turn and mirror, any.
         options: muxer options.
     """
 
@@ -46,8 +47,12 @@ class Container:
     further: tuple[str, ...] = ()
     alpha: tuple[str, ...] = ()
     exact: bool = False
-    rotation: bool = True
+    rotation: Literal["none", "rigid", "any"] = "any"
     options: Mapping[str, str] = field(default_factory=dict)
+
+    def keeps_turn(self, matrix: tuple[int, ...] | None) -> bool:
+        """Whether reading a file back tells this display matrix again, but for its shift."""
+        return matrix is None or self.rotation == "any" or self.rotation == "rigid" and is_rigid(matrix)
 
 
 _H26X, _NVENC = ("libx264", "libx265"), ("h264_nvenc", "hevc_nvenc")
@@ -78,11 +83,16 @@ CONTAINERS = {
         encoders=(*_H26X, "ffv1"),
         further=("libsvtav1", "libvpx-vp9", "prores_ks", *_NVENC, "av1_nvenc"),
         alpha=("libvpx-vp9", "ffv1", "prores_ks"),
+        rotation="rigid",
     ),
     ".webm": Container(
-        muxer="webm", encoders=("libvpx-vp9", "libsvtav1"), further=("av1_nvenc",), alpha=("libvpx-vp9",)
+        muxer="webm",
+        encoders=("libvpx-vp9", "libsvtav1"),
+        further=("av1_nvenc",),
+        alpha=("libvpx-vp9",),
+        rotation="rigid",
     ),
-    ".ts": Container(muxer="mpegts", encoders=_H26X, further=_NVENC, rotation=False),
+    ".ts": Container(muxer="mpegts", encoders=_H26X, further=_NVENC, rotation="none"),
 }
 
 

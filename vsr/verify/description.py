@@ -25,7 +25,7 @@ def check_description(job: Job, written: InputContainer, shift: Fraction, wrong:
     if job.source.path == "-" or muxer == "mpegts":  # has a place for none of these
         return []
     with open_input(job.source.path, job.source.limits) as original:
-        chapters = kept_chapters(original, job.source)
+        chapters = kept_chapters(original, job.source, gapless=container_for(job.output).exact)
         named = _check_titles(original, written, wrong)
         _check_chapters(chapters, written, shift, wrong)
         attached = _check_attachments(job, original, written, wrong)

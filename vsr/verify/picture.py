@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from vsr import sidedata
-from vsr.colour import read_facts, turn
+from vsr.colour import ROUNDING, read_facts, turn
 from vsr.convert import has_alpha
 from vsr.decode import pictures
 from vsr.demux import open_input, packets
-from vsr.encode import keeps_location, stored_location
+from vsr.encode import keeps_location, keeps_matrix, stored_location
 from vsr.encoders import decoded_as
 from vsr.frame import ChromaLocation, TrackFacts
 from vsr.job import Encoder, Job
 from vsr.report import Report
 from vsr.sei import family_of, kept_by_av1
-from vsr.tracks import container_for
+from vsr.tracks import Container, container_for
 
+Matrix = tuple[int, ...] | None
 LIMITED = 1  # AVCOL_RANGE; what YUV is when nobody says, and what some codecs can only say by saying nothing
 
 
@@ -38,6 +39,7 @@ def check_picture(job: Job, output: str, wrong: list[str]) -> None:
     location = stored_location(job.source, encoder.pix_fmt)
     if not keeps_location(location, encoder.codec, container.muxer):
         location = read.chroma_location
+    told = keeps_matrix(planned.matrix, encoder.codec) and not encoder.pix_fmt.startswith(("gray", "ya"))
     pairs: dict[str, tuple[object, object]] = {
         "size": ((encoder.width, encoder.height), (first.width, first.height)),
         "aspect": (encoder.aspect, facts.aspect),
@@ -45,10 +47,10 @@ def check_picture(job: Job, output: str, wrong: list[str]) -> None:
         "range": (planned.range or LIMITED, read.range or LIMITED),
         "primaries": (planned.primaries, read.primaries),
         "transfer": (planned.transfer, read.transfer),
-        "matrix": (read.matrix if encoder.pix_fmt.startswith(("gray", "ya")) else planned.matrix, read.matrix),
+        "matrix": (planned.matrix if told else read.matrix, read.matrix),
         "chroma location": (_sited(location), _sited(read.chroma_location)),
         **_hdr(job.source.facts, facts, encoder),
-        "rotation": (turn(job.source.facts.display_matrix) if container.rotation else None, turn(facts.display_matrix)),
+        "rotation": _turns(job.source.facts.display_matrix, facts.display_matrix, container),
     }
     wrong += [f"{name} is {is_} instead of {should}" for name, (should, is_) in pairs.items() if should != is_]
 
@@ -65,6 +67,13 @@ def _hdr(planned: TrackFacts, read: TrackFacts, encoder: Encoder) -> dict[str, t
         sidedata.STEREO: (planned.stereo, read.stereo),
     }
     return {sidedata.NAMES[kind]: pair for kind, pair in pairs.items() if kind in encoder.side_data}
+
+
+def _turns(planned: Matrix, read: Matrix, container: Container) -> tuple[Matrix, Matrix]:
+    """(planned, read), the same where Matroska's degrees come back as the next sine."""
+    should, is_ = turn(planned) if container.keeps_turn(planned) else None, turn(read)
+    near = should and is_ and all(abs(a - b) <= ROUNDING for a, b in zip(should, is_, strict=True))
+    return should, should if near else is_
 
 
 def _sited(location: ChromaLocation) -> ChromaLocation:
