@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from vsr.verify.recording import Recording, without_adts
+from vsr.verify.recording import Recording, without_adts, without_layout
 
 
 def recorded(tick: Fraction, *ticks: int) -> Recording:
@@ -33,3 +33,14 @@ def test_aac_with_and_without_its_header() -> None:
     raw = bytes(range(16))
     assert without_adts(b"\xff\xf1" + bytes(5) + raw) == without_adts(b"\xff\xf0" + bytes(7) + raw) == raw
     assert without_adts(raw) == raw
+
+
+def test_aac_with_and_without_its_layout() -> None:
+    raw = bytes(range(16))
+    # 4.0 at 44.1 kHz: two pairs in front, none elsewhere, no mixdown, a comment of three letters
+    fields = "101 0000 01 0100 0010 0000 0000 00 000 0000 0 0 0 10000 10001"
+    bits = fields.replace(" ", "")
+    layout = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8))
+    assert without_layout(layout + b"\3abc" + raw) == raw
+    assert without_layout(raw) == raw
+    assert without_layout(b"\xa0") == b""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clips import Clip, Sound
-from vsr.errors import VerificationError
+from vsr.errors import OutputError, VerificationError
 from vsr.pipeline import run
 from vsr.probe import probe
 from vsr.report import Report
@@ -140,6 +140,45 @@ def test_pcm_stays_exact_where_samples_are_counted(tmp_path: Path, upscale: Upsc
     assert len(after) / RATE == pytest.approx(6, abs=0.001)
     upscale(target, tmp_path / f"again-{name}")
     assert (decoded(tmp_path / f"again-{name}") == after).all()
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov"])
+def test_long_pauses_of_pcm_become_silence_too(tmp_path: Path, upscale: Upscale, name: str) -> None:
+    source, target = holed(tmp_path / "in.mkv", [(2.0, 5.0)]), tmp_path / name
+    upscale(source, target)
+    after = decoded(target)
+    assert len(after) / RATE == pytest.approx(6, abs=0.001)
+    assert (after[round(2.1 * RATE) : round(4.9 * RATE)] == 0).all()
+
+
+def test_a_pause_of_hours_in_pcm_is_refused(tmp_path: Path, upscale: Upscale) -> None:
+    source = Clip(pts=LONG, sounds=[Sound(codec="pcm_s16le", rate=8000)]).write(tmp_path / "whole.mkv")
+    with av.open(str(source)) as one, av.open(str(tmp_path / "in.mkv"), "w") as two:
+        streams = [two.add_stream_from_template(stream, opaque=True) for stream in one.streams]
+        for packet in one.demux():
+            if packet.size:
+                if packet.stream.index and packet.pts * packet.time_base > 0.5:
+                    packet.pts = packet.dts = packet.pts + 3 * 3600 * 1000
+                packet.stream = streams[packet.stream.index]
+                two.mux_one(packet)
+    with pytest.raises(OutputError, match="PCM knows no gaps there; --audio transcode does"):
+        upscale(tmp_path / "in.mkv", tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "layout", "name", "note"),
+    [
+        ("in.mkv", "libopus", "6.1", "out.ts", "opus can't be stored in mpegts: to aac, 7.1"),
+        ("in.nut", "eac3", "stereo", "out.mp4", "is E-AC-3 under the name of AC-3: to aac, stereo"),
+        ("in.ts", "aac", "quad", "out.mkv", ""),
+    ],
+)
+def test_sound_whose_header_or_name_says_too_little(
+    tmp_path: Path, upscale: Upscale, container: str, codec: str, layout: str, name: str, note: str
+) -> None:
+    source = Clip(sounds=[Sound(codec=codec, rate=RATE, layout=layout)]).write(tmp_path / container)
+    report = upscale(source, tmp_path / name)
+    assert not note and not report.notes or note in report.notes[0]
 
 
 def test_a_part_is_cut_to_the_sample(tmp_path: Path, upscale: Upscale) -> None:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vsr import subtitles
-from vsr.demux import is_cover, open_input, packets
+from vsr.demux import first_packet, is_cover, packets
 from vsr.report import Report
 from vsr.sound import Transcoder
 from vsr.tags import track_tags
@@ -28,8 +28,8 @@ WRAPPED = 1 << 31  # Ogg's last packet, cut to less than nothing, lasts 2^32 tic
 class Converter(Protocol):
     """Turns a track's packets into others; `drain` gives what is left at the end."""
 
-    def push(self, packet: Packet[Any]) -> list[Packet[Any]]: ...
-    def drain(self) -> list[Packet[Any]]: ...
+    def push(self, packet: Packet[Any]) -> Iterable[Packet[Any]]: ...
+    def drain(self) -> Iterable[Packet[Any]]: ...
 
 
 def add_tracks(
@@ -74,12 +74,10 @@ def _attach(stream: Stream, target: OutputContainer) -> None:
 
 
 def attached(stream: Stream) -> bytes:
-    """The content of an attachment or of cover art, whose only packet comes first in a file that is opened anew."""
+    """The content of an attachment or of cover art."""
     if not is_cover(stream):
         return stream.data  # type: ignore[attr-defined,no-any-return]
-    with open_input(stream.container.name.removeprefix("file:")) as container:
-        found = packets(container, [container.streams[stream.index]], Report())
-        return bytes(next(found, b""))
+    return first_packet(stream)
 
 
 def carried(

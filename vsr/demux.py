@@ -164,3 +164,9 @@ def packets(container: InputContainer, streams: list[Stream], report: Report) ->
             return
         if packet.size:
             yield packet
+
+
+def first_packet(stream: Stream) -> bytes:
+    """The content of a track's first packet, or nothing; the file is opened anew, so that none is taken from others."""
+    with open_input(stream.container.name.removeprefix("file:")) as container:
+        return bytes(next(packets(container, [container.streams[stream.index]], Report()), b""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf
@@ -16,6 +16,7 @@ from av.audio.resampler import AudioResampler
 from av.codec.context import Flags
 
 from vsr.demux import READ_ERRORS
+from vsr.errors import OutputError
 from vsr.report import Report
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 SLACK = Fraction(1, 50)  # s; timestamps may be off by this, about an audio frame, before silence is put in or sound cut
 PAUSE = Fraction(1)  # s; a longer gap stays a gap, a shorter one is filled with silence
+PCM_PAUSE = Fraction(3600)  # s; the same where samples are only counted: there no gap can stay
 WARM_UP = Fraction(1)  # s decoded ahead of the job's range: decoders settle within a few packets
 SAMPLES = "dbl"  # exact for any PCM, and packed: of eight channels' planes PyAV (18.1) reads a ninth, which isn't there
 LOUDEST = 8.0  # full scale is 1; encoders refuse infinities
@@ -41,6 +43,7 @@ LAYOUTS = {
     "aac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1", "7.1"),
     "libopus": ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"),
 }
+OPUS_STREAMS = {1: (1, 0), 2: (1, 1), 3: (2, 1), 4: (2, 2), 5: (3, 2), 6: (4, 2), 7: (4, 3), 8: (5, 3)}
 WIDER = {"2.1": "5.1", "3.1": "5.1", "4.1": "5.1"}  # the next layout that keeps the low frequency channel
 
 
@@ -57,6 +60,11 @@ class SoundCodec:
     def frame(self) -> Fraction:
         """Seconds of one packet."""
         return Fraction(FRAME.get(self.encoder, PCM_FRAME), self.rate)
+
+    @property
+    def pause(self) -> Fraction:
+        """Seconds of the longest gap that becomes silence."""
+        return PCM_PAUSE if is_pcm(self.encoder) else PAUSE
 
     def open(self, *, global_header: bool) -> AudioCodecContext:
         context: Any = av.CodecContext.create(self.encoder, "w")
@@ -106,11 +114,25 @@ def decode(stream: Stream, packet: Packet[Any] | None, report: Report) -> list[A
         return []
 
 
+def is_eac3(packet: bytes) -> bool:
+    """Whether a packet of Dolby's sound is of the later kind: ETSI TS 102 366 E.1.3.1.6, bsid 11 to 16."""
+    return packet[:2] == b"\x0b\x77" and len(packet) > 5 and 10 < packet[5] >> 3 <= 16
+
+
+def splits_as_known(extradata: bytes | None) -> bool:
+    """Whether Opus's channels are paired as transport streams take for granted; only these have no place for its head.
+
+    RFC 7845 5.1.1: number of channels, mapping family, streams, pairs. Encoders pair 6.1 in two ways.
+    """
+    head = (extradata or b"") + bytes(21)
+    return head[18] == 0 or head[18] == 1 and head[19:21] == bytes(OPUS_STREAMS.get(head[9], ()))
+
+
 class Transcoder:
     """One sound track: packets in, packets out.
 
     What is heard keeps its time to `SLACK`: samples are placed by their timestamps, counted from the job's origin. Gaps
-    up to `PAUSE` become silence; after a longer one the encoder starts afresh.
+    up to the codec's `pause` become silence; after a longer one the encoder starts afresh.
 
     Args:
         stream: of the source; its decoder is used.
@@ -137,41 +159,44 @@ class Transcoder:
         self._encoder: AudioCodecContext | None = None
         self._next: int | None = None  # the sample after those encoded so far
 
-    def push(self, packet: Packet[Any]) -> list[Packet[Any]]:
+    def push(self, packet: Packet[Any]) -> Iterator[Packet[Any]]:
         """Encoded packets that `packet` completed."""
         time, (first, last) = packet.pts if packet.pts is not None else packet.dts, self._needed
-        if time is not None and not first <= time * packet.time_base <= last:
-            return []
-        frames = decode(self._stream, packet, self._report)
-        return [coded for frame in frames for coded in self._resampled(frame)]
+        if time is None or first <= time * packet.time_base <= last:
+            for frame in decode(self._stream, packet, self._report):
+                yield from self._resampled(frame)
 
-    def drain(self) -> list[Packet[Any]]:
+    def drain(self) -> Iterator[Packet[Any]]:
         """The rest."""
-        rest = [coded for frame in decode(self._stream, None, self._report) for coded in self._resampled(frame)]
-        return rest + self._flushed() + self._finished()
+        for frame in decode(self._stream, None, self._report):
+            yield from self._resampled(frame)
+        yield from self._flushed()
+        yield from self._finished()
 
     def _sample(self, time: Fraction) -> int:
         return round((time - self._origin) * self._codec.rate)
 
-    def _resampled(self, frame: AudioFrame) -> list[Packet[Any]]:
+    def _resampled(self, frame: AudioFrame) -> Iterator[Packet[Any]]:
         """What was decoded, placed; at a jump in time or another shape the resampler starts afresh."""
         base, shape = frame.time_base or Fraction(1), (frame.format.name, frame.layout.name, frame.sample_rate)
         if frame.pts is None:
             frame.pts = round((self._heard or self._origin) / base)
-        start, coded = frame.pts * base, []
+        start = frame.pts * base
         if self._heard is not None and (shape != self._shape or abs(start - self._heard) > SLACK):
-            coded = self._flushed()
+            yield from self._flushed()
         self._shape, self._heard = shape, start + Fraction(frame.samples, frame.sample_rate)
         if self._resampler is None:
             self._resampler = AudioResampler(SAMPLES, self._codec.layout, self._codec.rate)
-        return coded + [packet for ready in self._resampler.resample(frame) for packet in self._placed(ready)]
+        for ready in self._resampler.resample(frame):
+            yield from self._placed(ready)
 
-    def _flushed(self) -> list[Packet[Any]]:
+    def _flushed(self) -> Iterator[Packet[Any]]:
         rest = self._resampler.resample(None) if self._resampler else []
         self._resampler = None
-        return [packet for ready in rest if ready is not None for packet in self._placed(ready)]
+        for ready in filter(None, rest):
+            yield from self._placed(ready)
 
-    def _placed(self, frame: AudioFrame) -> list[Packet[Any]]:
+    def _placed(self, frame: AudioFrame) -> Iterator[Packet[Any]]:
         """Samples put where their time says, without those outside the range or already there."""
         codec, samples = self._codec, frame.to_ndarray().reshape(frame.samples, -1)
         at = self._sample((frame.pts or 0) * (frame.time_base or Fraction(1)))
@@ -179,25 +204,33 @@ class Transcoder:
             at = self._next
         if self._next is not None and at + len(samples) <= self._next:
             self._report.damaged(f"sound at {at / codec.rate:.3f} s is there already: left out")
-            return []
+            return
         skip = max([0, *(first - at for first in (self._first, self._next) if first is not None)])
         samples = samples[skip : None if self._last is None else max(0, self._last - at)]
-        return self._encoded(at + skip, samples) if len(samples) else []
+        if len(samples):
+            yield from self._filled(at + skip)
+            yield from self._encoded(at + skip, samples)
+
+    def _filled(self, at: int) -> Iterator[Packet[Any]]:
+        """What comes between the samples encoded so far and those that begin at `at`: silence, or nothing."""
+        codec, channels = self._codec, av.AudioLayout(self._codec.layout).nb_channels
+        if self._next is None or at - self._next <= codec.pause * codec.rate:
+            for begin in range(at if self._next is None else self._next, at, codec.rate):
+                yield from self._encoded(begin, np.zeros((min(codec.rate, at - begin), channels)))
+        elif is_pcm(codec.encoder):
+            gap = f"{(at - self._next) / codec.rate:.0f} s without sound before {at / codec.rate:.0f} s"
+            raise OutputError(f"track {self._stream.index}: {gap}, and PCM knows no gaps there; --audio transcode does")
+        else:
+            yield from self._finished()
 
     def _encoded(self, at: int, samples: Any) -> list[Packet[Any]]:
-        coded = []
-        if self._next is not None and at - self._next > PAUSE * self._codec.rate:
-            coded = self._finished()
-        elif self._next is not None and at > self._next:
-            silence = np.zeros((at - self._next, samples.shape[1]), samples.dtype)
-            samples, at = np.concatenate([silence, samples]), self._next
         if self._encoder is None:
             self._encoder = self._codec.open(global_header=self._global_header)
         self._next = at + len(samples)
         sane = np.clip(np.nan_to_num(samples), -LOUDEST, LOUDEST).reshape(1, -1)
         frame = AudioFrame.from_ndarray(sane, format=SAMPLES, layout=self._codec.layout)
         frame.sample_rate, frame.time_base, frame.pts = self._codec.rate, Fraction(1, self._codec.rate), at
-        return coded + self._assigned(self._encoder.encode(frame))
+        return self._assigned(self._encoder.encode(frame))
 
     def _finished(self) -> list[Packet[Any]]:
         rest = self._assigned(self._encoder.encode(None)) if self._encoder else []

@@ -14,7 +14,7 @@ import av.error
 
 from vsr import sound
 from vsr.colour import is_rigid
-from vsr.demux import is_cover
+from vsr.demux import first_packet, is_cover
 from vsr.errors import UsageError
 from vsr.settings import Audio
 from vsr.sound import SoundCodec
@@ -265,6 +265,11 @@ def _obstacle(stream: Stream, codec: str, container: Container, target: OutputCo
         taken = codec in rules.data
     else:
         taken = codec in (target.supported_codecs if rules.copied is None else rules.copied)
+    # NUT has one name for both
+    if codec == "ac3" and stream.container.format.name == "nut" and sound.is_eac3(first_packet(stream)):
+        return "is E-AC-3 under the name of AC-3"
+    if codec == "opus" and container.muxer == "mpegts":
+        taken = taken and sound.splits_as_known(stream.codec_context.extradata)
     return "" if taken and _header_taken(stream, container) else f"can't be stored in {container.muxer}"
 
 

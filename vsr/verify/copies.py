@@ -87,7 +87,7 @@ class TrackCheck:
 
     def __init__(self, job: Job, output: str, planned: dict[int, Recording], shift: Fraction) -> None:
         self.job, self._output, self._planned, self._shift = job, output, planned, shift
-        self._sounds = {track.index: planned_sound(track.index, job.source) for track in job.tracks if track.sound}
+        self._sounds = {t.index: planned_sound(t.index, job.source, t.sound.pause) for t in job.tracks if t.sound}
         self._cues = {track.index: planned_cues(track.index, job.source) for track in job.tracks if track.text}
 
     def is_empty(self, track: Track) -> bool:

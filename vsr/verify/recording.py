@@ -105,7 +105,7 @@ def content(stream: Stream) -> Callable[[bytes], bytes]:
     """What gives of a track's payloads that which stays the same however a container wraps it: AAC, NAL units."""
     codec = stream.codec_context.name if stream.codec_context is not None else ""
     if codec == "aac":
-        return without_adts
+        return lambda payload: without_layout(without_adts(payload))
     if codec in ("h264", "hevc"):
         prefixed = (stream.codec_context.extradata or b"")[:1] == b"\1"  # ISO/IEC 14496-15 5.3.3.1; else start codes
         return lambda payload: b"".join(_slices(payload, codec, prefixed=prefixed)) or payload
@@ -117,6 +117,23 @@ def without_adts(payload: bytes) -> bytes:
     if len(payload) < 9 or payload[0] != 0xFF or payload[1] >> 4 != 0xF:
         return payload
     return payload[7 if payload[1] & 1 else 9 :]
+
+
+def without_layout(payload: bytes) -> bytes:
+    """AAC without the program config element that it may begin with: muxers move it to the track's header.
+
+    ISO/IEC 14496-3, table 4.2.
+    """
+    bits = f"{int.from_bytes(payload[:64].ljust(64, bytes(1))):0512b}"
+    if bits[:3] != "101":
+        return payload
+    front, side, back = (int(bits[at : at + 4], 2) for at in (13, 17, 21))
+    low, data, coupling = int(bits[25:27], 2), int(bits[27:30], 2), int(bits[30:34], 2)
+    at = 34
+    for mixdown in (4, 4, 3):
+        at += 1 + mixdown * int(bits[at])
+    comment = -(-(at + 5 * (front + side + back + coupling) + 4 * (low + data)) // 8)
+    return payload[comment + 1 + sum(payload[comment : comment + 1]) :]
 
 
 def _slices(payload: bytes, codec: str, *, prefixed: bool) -> Iterator[bytes]:

@@ -10,17 +10,17 @@ from vsr.demux import open_input, packets
 from vsr.job import Source
 from vsr.report import Report
 from vsr.settings import Limits
-from vsr.sound import PAUSE, SLACK, SoundCodec, Span, decode, spans
+from vsr.sound import SLACK, SoundCodec, Span, decode, spans
 
 
-def planned_sound(index: int, source: Source) -> list[Span]:
-    """When a track of the source is heard within the job's range, in seconds from its origin."""
+def planned_sound(index: int, source: Source, pause: Fraction) -> list[Span]:
+    """When a track of the source is heard in the job's range, in seconds from its origin; a `pause` is no gap yet."""
     (begin, end), heard = source.range, _decoded(source.path, index, source.limits)
     if begin is not None:
         heard = ((max(first, begin), last) for first, last in heard)
     if end is not None:
         heard = ((first, min(last, end)) for first, last in heard)
-    return spans(((first - source.origin, last - source.origin) for first, last in heard if first < last), PAUSE)
+    return spans(((first - source.origin, last - source.origin) for first, last in heard if first < last), pause)
 
 
 def written_sound(path: str, index: int, limits: Limits, codec: SoundCodec) -> list[Span]:
