@@ -10,7 +10,7 @@ from vsr.demux import open_input, packets
 from vsr.job import Source
 from vsr.report import Report
 from vsr.settings import Limits
-from vsr.sound import SLACK, SoundCodec, Span, decode, spans
+from vsr.sound import SLACK, SoundCodec, Span, decode, is_pcm, spans
 
 
 def planned_sound(index: int, source: Source, pause: Fraction) -> list[Span]:
@@ -46,7 +46,7 @@ def check_sound(codec: SoundCodec, planned: list[Span], written: list[Span], tic
         return f"heard in {len(written)} parts instead of {len(planned)}"
     starts = max((abs(b[0] - a[0] - shift) for a, b in zip(planned, written, strict=True)), default=Fraction(0))
     ends = max((abs(b[1] - a[1] - shift) for a, b in zip(planned, written, strict=True)), default=Fraction(0))
-    if starts > codec.frame + tick:
+    if starts > tick + (0 if is_pcm(codec.encoder) else codec.frame):
         return f"starts {float(starts) * 1000:.1f} ms off"
     if ends > codec.frame + tick + SLACK:
         return f"ends {float(ends) * 1000:.1f} ms off"
