@@ -114,3 +114,21 @@ def test_times_are_the_streams(tmp_path: Path) -> None:
         stream = video_stream(container, "a.mov")
         times = [p.pts * p.time_base for p in packets(container, [stream], Report())]
     assert times == [n * Fraction(1001, 30000) for n in (0, 7, 9, 30)]
+
+
+def test_avi_sound_that_its_header_makes_too_short_lasts_as_long_as_its_packets(tmp_path: Path) -> None:
+    clip = Clip(codec="mpeg4", sounds=[Sound(codec="libmp3lame", rate=48000, seconds=Fraction(2))])
+    right = clip.write(tmp_path / "right.avi")
+    data = bytearray(right.read_bytes())
+    rate = data.index(b"auds") + 24  # dwRate of the stream's header: packets in dwScale seconds
+    faster = 100 * int.from_bytes(data[rate : rate + 4], "little")
+    data[rate : rate + 4] = faster.to_bytes(4, "little")
+    wrong = tmp_path / "wrong.avi"
+    wrong.write_bytes(data)
+    begins = []
+    for path in (right, wrong):
+        with open_input(str(path)) as container:
+            found = packets(container, [container.streams.audio[0]], Report())
+            begins.append([float((packet.pts or 0) * packet.time_base) for packet in found])
+    assert len(begins[0]) > 80
+    assert begins[1] == pytest.approx(begins[0], rel=0.02)

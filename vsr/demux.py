@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.stream import VideoStream
 
+MANY = 8  # ticks a packet; AAC, whose header may count half its samples, lasts two where the header says one
 # What reading a damaged file raises in PyAV besides FFmpeg's own errors.
 READ_ERRORS = (av.error.FFmpegError, UnicodeDecodeError, IndexError)
 
@@ -153,7 +154,8 @@ def _check_track(container: InputContainer, stream: VideoStream, name: str, limi
 
 def packets(container: InputContainer, streams: list[Stream], report: Report) -> Iterator[Packet[Stream]]:
     """Packets of `streams` in file order, without the empty ones that only flush; unreadable ends are counted."""
-    source = container.demux(streams)
+    source, lasting = container.demux(streams), Lasting()
+    counted = container.format.name == "avi"
     while True:
         try:
             packet = next(source, None)
@@ -163,7 +165,29 @@ def packets(container: InputContainer, streams: list[Stream], report: Report) ->
         if packet is None:
             return
         if packet.size:
+            if counted and packet.stream.type == "audio":
+                lasting.mend(packet)
             yield packet
+
+
+class Lasting:
+    """Times of AVI's sound where the header says it is many times shorter than its packets last.
+
+    Such a track has one tick a packet, and its packets last many: each then begins where the one before ends.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[int, tuple[int, int, int]] = {}  # of each track's last packet: pts read, duration, lateness
+
+    def mend(self, packet: Packet[Any]) -> None:
+        """Moves a packet's time; of each track they come in file order."""
+        if packet.pts is None:
+            return
+        read, (last, lasted, late) = packet.pts, self._last.get(packet.stream.index, (0, 0, 0))
+        if read == last + 1 and lasted >= MANY:
+            late += lasted - 1
+        self._last[packet.stream.index] = read, packet.duration or 0, late
+        packet.pts = packet.dts = read + late
 
 
 def first_packet(stream: Stream) -> bytes:
