@@ -289,3 +289,20 @@ def test_tags_and_chapters_that_are_lost_are_said(tmp_path: Path, upscale: Calla
     notes = upscale(clip, tmp_path / "out.ts").notes
     assert "dropped: of the file: title, DIRECTOR" in notes
     assert "dropped: 1 chapters (mpegts has no place for them)" in notes
+
+
+def test_every_picture_of_a_track_without_durations_is_copied(tmp_path: Path, upscale: Callable[..., Report]) -> None:
+    clips = [Clip(size=size).write(tmp_path / f"{size[0]}.flv") for size in [(48, 32), (32, 32)]]
+    upscale(joined(tmp_path / "in.flv", *clips), tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as written:
+        assert len(list(written.decode(written.streams[1]))) == 12
+
+
+@pytest.mark.parametrize("length", [60, 5000])
+def test_a_title_becomes_the_service_of_a_transport_stream_if_it_is_short_enough(
+    tmp_path: Path, upscale: Callable[..., Report], length: int
+) -> None:
+    source = Clip(metadata={"title": "é" * (length // 2), "comment": "x" * length}).write(tmp_path / "in.mkv")
+    report = upscale(source, tmp_path / "out.ts")
+    assert ("é" * 30).encode() in (tmp_path / "out.ts").read_bytes() or length > 60
+    assert "dropped: of the file: title, COMMENT" in report.notes

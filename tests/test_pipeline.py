@@ -810,3 +810,12 @@ def test_planes_of_the_sequence_are_the_encoders(tmp_path: Path, upscale: Upscal
         expected += [bytes(packet) for packet in encoder.encode(frame)]
     expected += [bytes(packet) for packet in encoder.encode(None)]
     assert crc(video(after).payloads) == crc(expected)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "ffv1"])
+def test_primaries_that_an_encoder_cannot_tell_are_said(tmp_path: Path, upscale: Upscale, codec: str) -> None:
+    clip = Clip(codec="mpeg2video", pts=range(3), colour=Colour(primaries=22, transfer=6, matrix=6))
+    report = upscale(clip.write(tmp_path / "in.mpg"), tmp_path / "out.mkv", codec=codec)
+    said = [note for note in report.notes if note.startswith("dropped: the primaries (22), lib")]
+    assert len(said) == (codec != "ffv1")
+    assert frames(tmp_path / "out.mkv")[0].colour.primaries == (22 if codec == "ffv1" else 2)

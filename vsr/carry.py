@@ -184,16 +184,17 @@ class Copying:
         return True
 
     def _last(self, packet: Packet[Any], time: int, late: int) -> None:
-        """How long it lasts: sound that doesn't say so, as long as the packet before; subtitles to the range's end."""
+        """How long it lasts: what doesn't say so, as long as the packet before; subtitles to the range's end."""
         index, end = packet.stream.index, self._source.range[1]
         if packet.duration and packet.duration >= WRAPPED:
             packet.duration = 0
-        if not packet.duration and packet.stream.type == "audio":  # MP4 would lose the last of such packets
-            packet.duration = max(0, time - self._times.get(index, time))
+        decoded = packet.dts if packet.dts is not None else packet.pts or 0
+        if not packet.duration and packet.stream.type in ("audio", "video"):  # MP4 would lose the last of such packets
+            packet.duration = max(0, decoded - self._times.get(index, decoded))
         elif packet.duration and packet.stream.type == "subtitle":
             rest = packet.duration if end is None else round(end / packet.time_base) - time
             packet.duration = max(1, min(packet.duration, rest) - late)
-        self._times[index] = time
+        self._times[index] = decoded
 
 
 def kept_chapters(container: InputContainer, source: Source, *, gapless: bool = False) -> list[Any]:

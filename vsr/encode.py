@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import av.error
 from av.codec.context import Flags
 
 from vsr import fit
-from vsr.colour import write_tags
+from vsr.colour import UNSPECIFIED, write_tags
 from vsr.encoders import handed
 from vsr.errors import UsageError
 from vsr.frame import ChromaLocation, Frame
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
 
 ASPECT_TERM = 4096  # FFmpeg's libx264 rounds to terms no larger
+EBU_3213 = 22  # primaries of European colour cameras
 MACROBLOCK = 16  # samples a side, H.264
 
 
@@ -70,7 +72,9 @@ def configure(context: VideoCodecContext, job: Job, *, global_header: bool, thre
     context.options = dict(encoder.options) | _location(job)
     if global_header:
         context.flags |= int(Flags.global_header)
-    write_tags(context, job.source.facts.colour)
+    colour = job.source.facts.colour
+    told = keeps_primaries(colour.primaries, encoder.codec)
+    write_tags(context, colour if told else replace(colour, primaries=UNSPECIFIED))
 
 
 def _location(job: Job) -> dict[str, str]:
@@ -110,6 +114,11 @@ def keeps_location(location: ChromaLocation, codec: str, muxer: str) -> bool:
 def keeps_matrix(matrix: int, codec: str) -> bool:
     """Whether what the encoder writes tells the matrix: VP9's headers know BT.709, BT.601, SMPTE 240M and BT.2020."""
     return codec != "libvpx-vp9" or matrix in (1, 2, 5, 6, 7, 9)
+
+
+def keeps_primaries(primaries: int, codec: str) -> bool:
+    """Whether the encoder takes these primaries: x264 and x265 don't know EBU 3213 (H.273 table 2, 22)."""
+    return primaries != EBU_3213 or codec not in ("libx264", "libx265")
 
 
 def open_encoder(job: Job, *, global_header: bool) -> VideoCodecContext:

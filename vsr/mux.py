@@ -24,7 +24,7 @@ from vsr.errors import OutputError, VsrError
 from vsr.job import Job
 from vsr.report import LeftOut, Report
 from vsr.sei import family_of
-from vsr.tags import is_keyed, kept_tags, track_tags
+from vsr.tags import file_tags, is_keyed, track_tags
 from vsr.tracks import container_for
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _video_track(job: Job, target: OutputContainer) -> VideoStream:
 def _describe(job: Job, source: InputContainer, target: OutputContainer) -> None:
     """Container metadata, the picture track's metadata and disposition, chapters."""
     stream, track = source.streams[job.source.stream], target.streams[0]
-    target.metadata.update(kept_tags(source.metadata))
+    target.metadata.update(file_tags(source.metadata, container_for(job.output).muxer))
     track.metadata.update(track_tags(stream, container_for(job.output).muxer))
     if job.source.start > 0 and job.source.trimmed:
         for tags in (target.metadata, track.metadata):

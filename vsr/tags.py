@@ -18,6 +18,7 @@ PRIVATE = (
     "hasmetadata hasvideo hasaudio haskeyframes canseektoend datasize videosize audiosize audiodelay lasttimestamp "
     "lastkeyframetimestamp lastkeyframelocation metadatacreator metadatadate"
 )
+SERVICE = 200  # bytes of its name: a descriptor holds 255, with what else there is (ETSI EN 300 468, 6.2.33)
 STATISTICS = ("_statistics_", "bps-", "duration-", "number_of_frames-", "number_of_bytes-")
 
 # What a track is for, as far as reading the file back tells it again.
@@ -74,6 +75,12 @@ def kept_tags(metadata: Mapping[str, str]) -> dict[str, str]:
         for key, value in metadata.items()
         if value and key.lower() not in PRIVATE.split() and not key.lower().startswith(STATISTICS)
     }
+
+
+def file_tags(metadata: Mapping[str, str], muxer: str) -> dict[str, str]:
+    """What the output says of itself as a whole; in transport streams a title names the service, if it is short."""
+    kept = kept_tags(metadata)
+    return {k: v for k, v in kept.items() if muxer != "mpegts" or len(v.encode()) <= SERVICE}
 
 
 def tag(metadata: Mapping[str, str], *names: str) -> str:

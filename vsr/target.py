@@ -17,6 +17,7 @@ from vsr.encode import (
     keeps_aspect,
     keeps_location,
     keeps_matrix,
+    keeps_primaries,
     keeps_range,
     output_aspect,
     repeatable,
@@ -124,6 +125,9 @@ def encoder_for(settings: RunSettings, source: Source, scale: int) -> tuple[Enco
     if not keeps_matrix(source.facts.colour.matrix, codec):
         told = f"{codec} can't tell it: colours may look wrong"
         notes.append(f"dropped: the matrix ({source.facts.colour.matrix}), {told}")
+    if not keeps_primaries(source.facts.colour.primaries, codec):
+        told = f"{codec} can't tell them: colours may look slightly different"
+        notes.append(f"dropped: the primaries ({source.facts.colour.primaries}), {told}")
     if pix_fmt not in (source.pix_fmt.replace("yuvj", "yuv"), source.format.opaque.pix_fmt) or _is_rgb(source):
         notes.append(f"stored as {pix_fmt} (input {source.pix_fmt}){_cost(source, pix_fmt, settings)}")
     encoder = Encoder(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from vsr import sidedata
-from vsr.colour import ROUNDING, read_facts, turn
+from vsr.colour import ROUNDING, UNSPECIFIED, read_facts, turn
 from vsr.convert import has_alpha
 from vsr.decode import pictures
 from vsr.demux import open_input, packets
-from vsr.encode import keeps_location, keeps_matrix, stored_location
+from vsr.encode import keeps_location, keeps_matrix, keeps_primaries, stored_location
 from vsr.encoders import decoded_as
 from vsr.frame import ChromaLocation, TrackFacts
 from vsr.job import Encoder, Job
@@ -40,12 +40,13 @@ def check_picture(job: Job, output: str, wrong: list[str]) -> None:
     if not keeps_location(location, encoder.codec, container.muxer):
         location = read.chroma_location
     told = keeps_matrix(planned.matrix, encoder.codec) and not encoder.pix_fmt.startswith(("gray", "ya"))
+    stated = keeps_primaries(planned.primaries, encoder.codec)
     pairs: dict[str, tuple[object, object]] = {
         "size": ((encoder.width, encoder.height), (first.width, first.height)),
         "aspect": (encoder.aspect, facts.aspect),
         "pixel format": (decoded_as(encoder.codec, encoder.pix_fmt), first.format.name.replace("yuvj", "yuv")),
         "range": (planned.range or LIMITED, read.range or LIMITED),
-        "primaries": (planned.primaries, read.primaries),
+        "primaries": (planned.primaries if stated else UNSPECIFIED, read.primaries),
         "transfer": (planned.transfer, read.transfer),
         "matrix": (planned.matrix if told else read.matrix, read.matrix),
         "chroma location": (_sited(location), _sited(read.chroma_location)),
