@@ -237,3 +237,17 @@ def test_what_is_clear_stays_clear(tmp_path: Path, upscale: Any) -> None:
     report = upscale(source, tmp_path / "f%02d.jpg")
     assert "dropped: the alpha channel (.jpg has none)" in report.notes
     assert shown(tmp_path / "f01.png")[0][1][0, 0, 3] == 0
+
+
+def test_a_frame_shown_for_minutes_is_repeated_and_said(tmp_path: Path, upscale: Any) -> None:
+    clip = Clip(codec="ffv1", pts=[0, 4, 200_004, 200_008], time_base=CENTI).write(tmp_path / "in.mkv")
+    report = upscale(clip, tmp_path / "out.gif")
+    assert "frames shown for more than 655.35 s are repeated: GIF can't say so long" in report.notes
+    shown = frames(tmp_path / "out.gif")
+    assert [round(100 * frame.time) for frame in shown] == [0, 4, 65_539, 131_074, 196_609, 200_004, 200_008]
+
+
+def test_a_frame_shown_for_days_is_refused(tmp_path: Path, upscale: Any) -> None:
+    clip = Clip(codec="ffv1", pts=[0, 100 * 90_000 * 24], time_base=CENTI).write(tmp_path / "in.mkv")
+    with pytest.raises(OutputError, match="can't wait days"):
+        upscale(clip, tmp_path / "out.gif")

@@ -281,6 +281,13 @@ def test_a_matrix_that_vp9_cannot_tell_is_said(tmp_path: Path, upscale: Upscale)
     assert any(note.startswith("dropped: the matrix (4), libvpx-vp9") for note in report.notes)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_tiny_transport_streams_can_be_opened(tmp_path: Path, upscale: Upscale, count: int) -> None:
+    clip = Clip(codec="mpeg4", size=(8, 8), pts=range(count)).write(tmp_path / "in.mkv")
+    upscale(clip, tmp_path / "out.ts")
+    assert len(frames(tmp_path / "out.ts")) == count
+
+
 @pytest.mark.parametrize("gap", [10**6, 2**45])
 def test_hours_between_frames(tmp_path: Path, upscale: Upscale, gap: int) -> None:
     clip = Clip(codec="ffv1", pts=[0, gap], time_base=Fraction(1, 1000)).write(tmp_path / "in.mkv")

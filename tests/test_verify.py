@@ -186,6 +186,16 @@ def test_a_file_that_cannot_be_decoded(done: tuple[Path, Job], tmp_path: Path) -
         verify(str(remuxed(output, tmp_path / output.name, altered(0, *range(20), change=blanked))), job)
 
 
+def test_a_file_that_cannot_be_read_back_is_named_by_its_final_name(done: tuple[Path, Job], tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(b"nothing")
+    with pytest.raises(
+        VerificationError, match=r"out\.\w+ was not written; read back, the file: can't be read as video"
+    ) as told:
+        verify(str(part), done[1])
+    assert str(part) not in str(told.value)
+
+
 def test_a_pipe_is_counted(tmp_path: Path, repeat: dict[int, Path]) -> None:
     source, output = Clip(pts=range(20)).write(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     settings = RunSettings.of(input=str(source), output=str(output), model=repeat[2])

@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 
 from vsr import fit
 from vsr.demux import open_input
-from vsr.errors import VerificationError
+from vsr.errors import OutputError, VerificationError
 from vsr.frame import Frame
 from vsr.pictures import bgr, lies, upright
 from vsr.report import Report
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 TICK = Fraction(1, 100)  # seconds; GIF89a 23, "delay time"
 SHORTEST = 2  # ticks; browsers and FFmpeg show frames of fewer for ten
 FASTEST = 1 / (SHORTEST * TICK)  # frames a second
+LONGEST = 65535  # ticks; the delay has 16 bits
+MOST_REPEATS = 144  # of one frame, more than a day
 LARGEST = 65535  # samples a side; GIF89a 18
 
 
@@ -40,12 +42,12 @@ def write(job: Job, frames: Iterable[Frame], part: Path, report: Report) -> list
     with av.open(f"file:{part}", "w", format="gif", container_options={"loop": "0"}) as target:
         stream: Any = target.add_stream("gif", rate=round(FASTEST))
         stream.codec_context.pix_fmt, stream.codec_context.time_base = "pal8", TICK
-        for picture in _paletted(_timed(job, frames, report), report):
+        for picture in _paletted(_bridged(_timed(job, frames, report), report), report):
             if not report.frames_written:
                 stream.width, stream.height = picture.width, picture.height
             with report.stage("write"):
                 for packet in stream.encode(picture):
-                    packet.duration = picture.duration  # how long the last one is shown
+                    packet.duration = min(picture.duration, LONGEST)  # how long the last one is shown
                     target.mux_one(packet)
             times.append(picture.pts or 0)
             report.frames_written += 1
@@ -87,6 +89,28 @@ def _timed(job: Job, frames: Iterable[Frame], report: Report) -> Iterator[VideoF
         report.note(
             f"{left_out} frames left out: less than {float(SHORTEST * TICK):g} s after another, too fast for GIF"
         )
+
+
+def _bridged(pictures: Iterable[VideoFrame], report: Report) -> Iterator[VideoFrame]:
+    """The same pictures, each again and again where it is shown for longer than a delay can say.
+
+    Raises:
+        OutputError: a GIF would have to show one for days.
+    """
+    held: VideoFrame | None = None
+    for picture in pictures:
+        repeats = 0 if held is None else ((picture.pts or 0) - (held.pts or 0) - 1) // LONGEST
+        if repeats > MOST_REPEATS:
+            raise OutputError(
+                f"{report.output}: a GIF can't wait days for a frame; --start and --duration leave it out"
+            )
+        for _ in range(repeats):
+            assert held is not None
+            held.pts = (held.pts or 0) + LONGEST
+            yield held
+            report.note(f"frames shown for more than {float(LONGEST * TICK):g} s are repeated: GIF can't say so long")
+        yield picture
+        held = picture
 
 
 def _ticks(seconds: Fraction) -> int:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 GLOBAL_HEADER = 0x40  # AVFMT_GLOBALHEADER
 MIN_TIMESCALE = 10000  # FFmpeg's mov muxer
 MAX_TIMESCALE = 2**31 - 1  # ISO/IEC 14496-12 8.2.2: timescale is 32 bits; FFmpeg keeps it signed
+NULL_PACKET = b"\x47\x1f\xff\x10".ljust(188, b"\xff")  # of a transport stream: ISO/IEC 13818-1 2.4.1
+RECOGNISED = 11  # packets: FFmpeg's first look at a file takes 2048 bytes
 
 
 def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> set[LeftOut]:
@@ -61,7 +63,17 @@ def mux(job: Job, video: Iterable[Packet[Any]], path: Path, report: Report) -> s
                     target.mux_one(packet)
             elif not _written(target, packet, report) and packet.opaque:
                 left_out.add(packet.opaque)  # type: ignore[arg-type]
+    if container_for(job.output).muxer == "mpegts":
+        with writing(job.output):
+            _fill(path)
     return left_out
+
+
+def _fill(path: Path) -> None:
+    """Null packets at the end of a transport stream that is too short to be recognised by FFmpeg's players."""
+    missing = RECOGNISED - path.stat().st_size // len(NULL_PACKET)
+    with path.open("ab") as file:
+        file.write(NULL_PACKET * max(0, missing))
 
 
 def rehearse(job: Job) -> None:

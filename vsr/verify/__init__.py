@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vsr.demux import open_input
-from vsr.errors import VerificationError
+from vsr.errors import InputError, VerificationError
 from vsr.job import Job
 from vsr.report import LeftOut
 from vsr.settings import Verification
@@ -26,6 +26,9 @@ from vsr.verify.recording import record
 from vsr.verify.shown import check_shown
 from vsr.verify.sidedata import check_side_data
 from vsr.verify.times import check_end, check_times
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 
 def verify(
@@ -58,7 +61,7 @@ def verify(
     if mode == "none":
         return []
     wrong: list[str] = []
-    with open_input(output, job.output_limits) as written:
+    with _opened(output, job) as written:
         found = record(written, [stream.index for stream in written.streams if stream.type != "attachment"], unread=0)
         track: Any = written.streams[0]
         found[0].ticks = array("q", sorted(found[0].ticks))
@@ -86,3 +89,12 @@ def verify(
     pictures = f"{decoded.frames} of {len(found[0])} frames decoded{' and seen to be right' if right else ''}"
     facts = f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation{', alpha' * job.source.format.alpha}"
     return [frames, facts, *said, *copies, *told, *filter(None, [pictures, sound])]
+
+
+def _opened(output: str, job: Job) -> InputContainer:
+    try:
+        return open_input(output, job.output_limits)
+    except InputError as error:
+        raise VerificationError(
+            f"{job.output} was not written; {str(error).replace(output, 'read back, the file')}"
+        ) from error
