@@ -22,7 +22,8 @@ from vsr.colour import write_tags
 from vsr.frame import Colour, PlanarFormat
 
 Order = Literal["mixed", "sound first", "picture first"]
-QUIET = {"libx265": {"x265-params": "log-level=error"}}
+# x265 without its own assembly, which corrupts memory with pictures less than 64 samples wide
+QUIET = {"libx265": {"x265-params": "log-level=error:asm=no"}}
 FAST = {"libx264": {"preset": "ultrafast"}, "libx265": {"preset": "ultrafast"}, "libvpx-vp9": {"cpu-used": "8"}}
 
 

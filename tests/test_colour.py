@@ -35,6 +35,12 @@ def test_yuvj_means_full_range(tmp_path: Path) -> None:
     assert facts_of(Clip(codec="mjpeg", pix_fmt="yuvj420p", pts=[0]), tmp_path / "a.mov").colour.range == 2
 
 
+@pytest.mark.parametrize(("range", "means"), [(0, 2), (1, 1), (2, 2)])
+def test_grey_that_nobody_tagged_means_full_range(tmp_path: Path, range: int, means: int) -> None:
+    clip = Clip(codec="ffv1", pix_fmt="gray", pts=[0], colour=Colour(range=range))
+    assert facts_of(clip, tmp_path / "a.mkv").colour.range == means
+
+
 def test_rgb_is_described_as_what_it_becomes(tmp_path: Path) -> None:
     found = facts_of(Clip(codec="png", pix_fmt="rgb24", pts=[0]), tmp_path / "a.mov").colour
     assert (found.range, found.matrix, found.chroma_location) == (1, 1, "unspecified")

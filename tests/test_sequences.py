@@ -187,6 +187,20 @@ def test_a_video_becomes_numbered_pictures(tmp_path: Path, upscale: Any, suffix:
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize(("range", "darkest"), [(0, 60), (1, 51), (2, 60)])
+def test_grey_becomes_pictures_of_full_range(tmp_path: Path, upscale: Any, range: int, darkest: int) -> None:
+    """(60 - 16) * 255 / 219 is 51."""
+    with av.open(str(tmp_path / "in.mkv"), "w") as target:
+        stream: Any = target.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "gray"
+        stream.codec_context.color_range = range
+        frame = av.VideoFrame.from_ndarray(np.full((32, 32), 60, np.uint8), format="gray")
+        frame.color_range = range
+        target.mux([*stream.encode(frame), *stream.encode(None)])
+    upscale(tmp_path / "in.mkv", tmp_path / "%d.png")
+    assert set(np.unique(cv2.imread(str(next(tmp_path.glob("*.png")))))) == {darkest}
+
+
 def test_deep_video_gives_deep_pictures(tmp_path: Path, upscale: Any) -> None:
     source = Clip(codec="libx265", pix_fmt="yuv444p10le", size=(64, 64)).write(tmp_path / "in.mkv")
     upscale(source, tmp_path / "p%d.png")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 BT709, UNSPECIFIED = 1, 2  # matrix coefficients, H.273 table 4
+GREY = ("gray", "ya", "mono")  # as FFmpeg's names of such formats begin
 ROUNDING = 2  # in 65536
 UPRIGHT = (65536, 0, 0, 0, 65536, 0, 0, 0, 1073741824)
 
@@ -26,9 +27,10 @@ def read_facts(stream: VideoStream, frame: VideoFrame) -> TrackFacts:
     """Facts of a track from its first decoded frame.
 
     What the decoder leaves open the container may say: libvpx passes over primaries and transfer. FFmpeg's `yuvj`
-    formats mean full range. RGB frames are described as what `convert.copy_in` makes of them.
+    formats mean full range, and so does grey that nobody tagged: FFmpeg shows it so. RGB frames are described as what
+    `convert.copy_in` makes of them.
     """
-    full = frame.format.name.startswith("yuvj")
+    full = frame.format.name.startswith("yuvj") or frame.format.name.startswith(GREY) and not int(frame.color_range)
     rgb, said, track = is_rgb(frame.format), sidedata.raw(frame), stream.codec_context
     return TrackFacts(
         colour=Colour(

@@ -200,7 +200,7 @@ def samples(frame: VideoFrame, format: PlanarFormat) -> Planes:
 
 
 def with_chroma(format: PlanarFormat, planes: Planes, chroma: Chroma) -> tuple[PlanarFormat, Planes]:
-    """Grey as YUV without colour; swscale would squeeze its luma, taking all grey for full range."""
+    """Grey as YUV without colour; swscale takes all grey for full range, whatever its tag."""
     made = replace(format, chroma=chroma)
     small = made.shapes(planes[0].shape[1], planes[0].shape[0])[1]
     neutral = np.full(small, 1 << (format.depth - 1), format.dtype)

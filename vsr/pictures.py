@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 
 from vsr import fit
 from vsr.colour import UPRIGHT, tag_frame, turn
-from vsr.convert import MATRICES, copy_out
+from vsr.convert import MATRICES, copy_out, with_chroma
 from vsr.errors import OutputError, VerificationError
 from vsr.frame import Frame
 from vsr.report import Report
@@ -37,6 +37,7 @@ LOSSY = frozenset({".jpg", ".jpeg"})
 NO_ALPHA = frozenset({".jpg", ".jpeg", ".bmp"})
 DEEP = frozenset({".png", ".tif", ".tiff"})  # hold 16 bits; OpenCV would saturate such samples in the others
 BT709, BT601 = 1, 5  # matrix coefficients, H.273 table 4
+LIMITED = 1  # AVCOL_RANGE
 HD_LINES = 720  # untagged pictures of more lines than this, or as many, are BT.709
 
 
@@ -45,8 +46,11 @@ def bgr(frame: Frame, *, deep: bool = False, size: tuple[int | None, int | None]
 
     Grey stays one plane.
     """
-    picture = VideoFrame(frame.width, frame.height, frame.format.pix_fmt)
-    copy_out(frame.planes, picture)
+    format, planes = frame.format, frame.planes
+    if format.chroma == "grey" and frame.facts.colour.range == LIMITED:
+        format, planes = with_chroma(format, planes, "444")
+    picture = VideoFrame(frame.width, frame.height, format.pix_fmt)
+    copy_out(planes, picture)
     tag_frame(picture, frame.facts.colour)
     names = {(False, False): "bgr24", (False, True): "bgra", (True, False): "bgr48le", (True, True): "bgra64le"}
     name = names[deep, frame.format.alpha]
