@@ -242,7 +242,7 @@ def test_attachments_without_name_or_kind(tmp_path: Path, upscale: Callable[...,
 def test_tags_that_are_not_utf_8_end_nothing(tmp_path: Path, upscale: Callable[..., Report], name: str) -> None:
     source = Clip(metadata={"title": "ABCDEFGH"}).write(tmp_path / name)
     source.write_bytes(source.read_bytes().replace(b"ABCDEFGH", b"A\xff\xfe\xe9EFGH"))
-    assert "1 titles" in upscale(source, tmp_path / "out.mkv").verified
+    assert "1 title" in upscale(source, tmp_path / "out.mkv").verified
 
 
 @pytest.mark.parametrize("name", ["out.mov", "out.mp4", "out.mkv"])
@@ -288,7 +288,7 @@ def test_tags_and_chapters_that_are_lost_are_said(tmp_path: Path, upscale: Calla
     assert "dropped: of the file: DIRECTOR" in upscale(clip, tmp_path / "out.mp4").notes
     notes = upscale(clip, tmp_path / "out.ts").notes
     assert "dropped: of the file: title, DIRECTOR" in notes
-    assert "dropped: 1 chapters (mpegts has no place for them)" in notes
+    assert "dropped: 1 chapter (mpegts has no place for them)" in notes
 
 
 def test_every_picture_of_a_track_without_durations_is_copied(tmp_path: Path, upscale: Callable[..., Report]) -> None:

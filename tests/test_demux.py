@@ -20,6 +20,11 @@ from vsr.report import Report
         ("empty.mp4", b"", "the file is empty, not a video"),
         ("text.mp4", b"These are words and nothing else.\n" * 50, "can't be read as video"),
         ("list.m3u8", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n", "can't be read as video"),
+        (
+            "words.srt",
+            b"1\n00:00:00,100 --> 00:00:00,300\nHello\n",
+            "a kind of file that vsr doesn't open; it takes MP4",
+        ),
         ("concat.txt", b"ffconcat version 1.0\nfile /etc/passwd\n", "can't be read as video"),
     ],
 )
@@ -132,3 +137,10 @@ def test_avi_sound_that_its_header_makes_too_short_lasts_as_long_as_its_packets(
             begins.append([float((packet.pts or 0) * packet.time_base) for packet in found])
     assert len(begins[0]) > 80
     assert begins[1] == pytest.approx(begins[0], rel=0.02)
+
+
+def test_a_bare_stream_of_h261_is_read(tmp_path: Path) -> None:
+    path = Clip(codec="h261", size=(176, 144), time_base=Fraction(1001, 30000)).write(tmp_path / "in.h261")
+    with open_input(str(path)) as container:
+        stream = video_stream(container, str(path))
+        assert len(list(packets(container, [stream], Report()))) == 12

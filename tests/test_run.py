@@ -72,7 +72,7 @@ def test_a_file(vsr_run: Run, clip: Path, tmp_path: Path) -> None:
     ("mode", "said"),
     [
         ("sample", "15 of 15 frames decoded and seen to be right)"),
-        ("full", "1 sound tracks decoded)"),
+        ("full", "1 sound track decoded)"),
         ("none", "not verified (--verify none)"),
     ],
 )

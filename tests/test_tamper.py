@@ -89,7 +89,7 @@ def test_the_same_again_is_right(good: Good, tmp_path: Path) -> None:
     lines = verify(str(target), good.job)
     assert lines == verify(str(good.output), good.job)
     assert "115 frames, every pts" in lines
-    assert "1 titles" in lines
+    assert "1 title" in lines
     assert "2 chapters" in lines
     assert ("2 attachments" in lines) == (good.output.suffix == ".mkv")
     assert "25 of 115 frames decoded" in lines

@@ -18,6 +18,7 @@ from vsr.frame import Colour, TrackFacts
 from vsr.job import Job
 from vsr.pipeline import run
 from vsr.probe import probe
+from vsr.report import counted
 from vsr.settings import RunSettings
 from vsr.verify import verify
 from vsr.verify.times import expected_times
@@ -228,3 +229,13 @@ def test_facts_that_nobody_states_are_no_mistake(tmp_path: Path, repeat: dict[in
     assert job.source.facts == TrackFacts(colour=job.source.facts.colour)
     run(job, settings)
     verify(str(output), job)
+
+
+def test_one_of_a_thing_is_said_as_one(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    clip = Clip(pts=[0], metadata={"title": "one"}, subtitles=["eng"], chapters=[(0, 1)])
+    settings = RunSettings.of(
+        input=str(clip.write(tmp_path / "in.mkv")), output=str(tmp_path / "out.mkv"), model=repeat[2]
+    )
+    lines = run(probe(settings), settings).verified
+    assert {"1 frame, every pts", "1 title", "1 chapter"} <= set(lines)
+    assert counted(0, "cue") == "0 cues"

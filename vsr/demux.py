@@ -53,6 +53,8 @@ def _reason(path: str, error: Exception) -> str:
             return "it is encrypted"
         if lacks_index(path):
             return "its index is missing: the file is incomplete"
+    if isinstance(error, av.error.ArgumentError):  # FFmpeg's word for what isn't in limits.FORMATS
+        return "a kind of file that vsr doesn't open; it takes MP4, MOV, MKV, WebM, AVI, TS, FLV and others like these"
     return getattr(error, "strerror", None) or str(error)
 
 

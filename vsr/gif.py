@@ -16,7 +16,7 @@ from vsr.demux import open_input
 from vsr.errors import OutputError, VerificationError
 from vsr.frame import Frame
 from vsr.pictures import bgr, lies, upright
-from vsr.report import Report
+from vsr.report import Report, counted
 
 if TYPE_CHECKING:
     from vsr.job import Job
@@ -65,7 +65,7 @@ def check(job: Job, part: Path, times: list[int]) -> list[str]:
     shown = (job.size[1], job.size[0]) if lies(job.source.facts.display_matrix) else job.size
     if (found, size) != (times, shown):
         raise VerificationError(f"{job.output}: {len(found)} frames of {size[0]}x{size[1]}, or their times, are wrong")
-    return [f"{len(found)} frames, times to {float(TICK / 2):g} s", f"{size[0]}x{size[1]}"]
+    return [f"{counted(len(found), 'frame')}, times to {float(TICK / 2):g} s", f"{size[0]}x{size[1]}"]
 
 
 def _timed(job: Job, frames: Iterable[Frame], report: Report) -> Iterator[VideoFrame]:
@@ -86,9 +86,8 @@ def _timed(job: Job, frames: Iterable[Frame], report: Report) -> Iterator[VideoF
         last = start
         yield picture
     if left_out:
-        report.note(
-            f"{left_out} frames left out: less than {float(SHORTEST * TICK):g} s after another, too fast for GIF"
-        )
+        near = f"less than {float(SHORTEST * TICK):g} s after another"
+        report.note(f"{counted(left_out, 'frame')} left out: {near}, too fast for GIF")
 
 
 def _bridged(pictures: Iterable[VideoFrame], report: Report) -> Iterator[VideoFrame]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # Containers that hold media and nothing else: no playlists, no scripts, nothing that opens further files.
 FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,h263,vc1,"
-    "asf,ogg,mxf,nut,gif,apng,yuv4mpegpipe,rm,wtv,dv,dirac,swf,nsv,amv,vob"
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,h261,h263,"
+    "vc1,asf,ogg,mxf,nut,gif,apng,yuv4mpegpipe,rm,wtv,dv,dirac,swf,nsv,amv,vob"
 )
 _VIDEO = (
     "mpeg1video mpeg2video mpegvideo mpeg4 msmpeg4v1 msmpeg4v2 msmpeg4 wmv1 wmv2 wmv3 vc1 h261 h263 h263i h263p flv "

@@ -15,7 +15,7 @@ from vsr.colour import UPRIGHT, tag_frame, turn
 from vsr.convert import MATRICES, copy_out, with_chroma
 from vsr.errors import OutputError, VerificationError
 from vsr.frame import Frame
-from vsr.report import Report
+from vsr.report import Report, counted
 from vsr.sequences import Pattern
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def numbered(job: Job, frames: Iterable[Frame], names: Pattern, report: Report) 
             store(path, picture)
         report.frames_written += 1
         report.media_seconds += float(frame.duration * frame.time_base)
-    report.verified.append(f"{report.frames_written} pictures read back")
+    report.verified.append(f"{counted(report.frames_written, 'picture')} read back")
 
 
 def store(path: Path, picture: npt.NDArray[Any]) -> None:

@@ -27,7 +27,7 @@ from vsr.job import Job, Source, unchanged
 from vsr.mux import global_header, mux, rehearse, writing
 from vsr.prefetch import prefetch
 from vsr.probe import probe
-from vsr.report import Clock, LeftOut, Report
+from vsr.report import Clock, LeftOut, Report, counted
 from vsr.resume import WorkFolder, work_folder
 from vsr.settings import EngineSettings, RunSettings
 from vsr.signature import Signatures
@@ -258,7 +258,7 @@ def _watched(frames: Iterable[Frame], report: Report, progress: Progress, stop: 
 def _check_count(job: Job, report: Report) -> None:
     planned = job.source.frames
     if planned is not None and planned > report.frames_upscaled:  # lost in damage nobody named, or never coded
-        report.note(f"{report.frames_upscaled} frames could be decoded of {planned} packets")
+        report.note(f"{counted(report.frames_upscaled, 'frame')} could be decoded of {counted(planned, 'packet')}")
     if not report.frames_upscaled:
         raise InputError(f"{report.input}: no frame in the part asked for")
 

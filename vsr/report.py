@@ -13,6 +13,11 @@ LeftOut = tuple[int, int]  # a packet that couldn't be copied: its track in the 
 LISTED = 1000  # damage entries kept word for word; the count goes on
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 frame", "2 frames"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 @dataclass
 class Report:
     """Filled while the run goes; JSON at the end.

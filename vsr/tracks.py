@@ -16,6 +16,7 @@ from vsr import sound
 from vsr.colour import is_rigid
 from vsr.demux import first_packet, is_cover
 from vsr.errors import UsageError
+from vsr.report import counted
 from vsr.settings import Audio
 from vsr.sound import SoundCodec
 from vsr.subtitles import TEXT
@@ -205,7 +206,7 @@ def notes(
     owners = "the picture track", "the file"
     lines += [f"dropped: of {owner}: {', '.join(tags)}" for owner, tags in zip(owners, lost, strict=True) if tags]
     if muxer == "mpegts" and source.chapters():
-        lines.append(f"dropped: {len(source.chapters())} chapters (mpegts has no place for them)")
+        lines.append(f"dropped: {counted(len(source.chapters()), 'chapter')} (mpegts has no place for them)")
     if later and tag(picture.metadata, "timecode"):
         lines.append("dropped: the timecode, which is that of the input's first frame")
     return lines

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from vsr.errors import InputError, OutputError, VerificationError
 from vsr.frame import Chroma, ChromaLocation, Colour, Frame, FramePool, PlanarFormat, Plane, TrackFacts
-from vsr.report import Report
+from vsr.report import Report, counted
 
 MAX_LINE = 1024
 MARKER = b"FRAME\n"
@@ -130,7 +130,7 @@ def check(path: Path, count: int) -> list[str]:
         whole = file.seek(0, 2) == begin + count * step
     if not whole or any(mark != MARKER for mark in marks):
         raise VerificationError(f"{path}: the file doesn't hold {count} whole frames")
-    return [f"{count} frames", f"{header.width}x{header.height}"]
+    return [counted(count, "frame"), f"{header.width}x{header.height}"]
 
 
 class Writer:

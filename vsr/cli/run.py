@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vsr.cli.options import parser, settings_of
 from vsr.cli.stop import Stop
 from vsr.errors import OutputError, VsrError
+from vsr.report import counted
 
 if TYPE_CHECKING:
     from vsr.download import Local
@@ -134,12 +135,12 @@ def _summary(args: argparse.Namespace, report: Report) -> None:
     if report.stages:
         speed = report.media_seconds / report.seconds if report.seconds else 0.0
         spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.stages.items())
-        _say(args, f"{report.frames_written} frames at {report.fps:.1f} fps ({speed:.2f}x), {report.engine}")
+        _say(args, f"{counted(report.frames_written, 'frame')} at {report.fps:.1f} fps ({speed:.2f}x), {report.engine}")
         _say(args, f"seconds per stage (they overlap): {spent}; {report.seconds:.1f} in all")
     else:
         _say(args, f"{report.seconds:.1f} s, {report.engine}")
     if report.damaged_packets:
-        _complain(f"{report.input}: damaged in {report.damaged_packets} places; the rest was kept")
+        _complain(f"{report.input}: damaged in {counted(report.damaged_packets, 'place')}; the rest was kept")
     for line in report.damage[:DAMAGE_SHOWN]:
         _say(args, f"damaged: {line}")
     if report.damaged_packets > DAMAGE_SHOWN:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vsr.demux import open_input
 from vsr.errors import InputError, VerificationError
 from vsr.job import Job
-from vsr.report import LeftOut
+from vsr.report import LeftOut, counted
 from vsr.settings import Verification
 from vsr.signature import Signatures
 from vsr.verify.copies import check_copies
@@ -85,7 +85,7 @@ def verify(
             wrong.append(f"{kept}: {problem}")
     if wrong:
         raise VerificationError(f"{job.output} was not written; read back, it was wrong: " + "; ".join(wrong))
-    frames = f"{len(found[0])} frames, every pts"
+    frames = f"{counted(len(found[0]), 'frame')}, every pts"
     pictures = f"{decoded.frames} of {len(found[0])} frames decoded{' and seen to be right' if right else ''}"
     facts = f"{job.size[0]}x{job.size[1]}, aspect, colour tags, rotation{', alpha' * job.source.format.alpha}"
     return [frames, facts, *said, *copies, *told, *filter(None, [pictures, sound])]

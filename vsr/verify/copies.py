@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vsr.carry import Range, attached, is_attached
 from vsr.demux import is_cover, open_input
 from vsr.job import Job
-from vsr.report import LeftOut
+from vsr.report import LeftOut, counted
 from vsr.tracks import Track, container_for
 from vsr.verify.recording import Place, Recording, record
 from vsr.verify.sound import check_sound, planned_sound, written_sound
@@ -106,10 +106,10 @@ class TrackCheck:
         if track.text:
             cues = written_cues(self._output, stream.index, limits)
             problem = check_subtitles(self._cues[track.index], cues, max(tick, track.time_base), self._shift)
-            return problem, f"to {track.text}, {len(cues)} cues in time"
+            return problem, f"to {track.text}, {counted(len(cues), 'cue')} in time"
         copy = found or Recording(tick)
         problem = _check_copy(track, self._planned[track.index], copy, self._shift)
-        return problem, f"{len(copy)} packets bit for bit, in time"
+        return problem, f"{counted(len(copy), 'packet')} bit for bit, in time"
 
 
 def _check_covers(job: Job, original: InputContainer, written: InputContainer) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vsr.decode import pictures
 from vsr.demux import READ_ERRORS, open_input, packets
 from vsr.job import Job
-from vsr.report import Report
+from vsr.report import Report, counted
 from vsr.settings import Limits, Verification
 from vsr.signature import shown_signature
 from vsr.verify.recording import Recording
@@ -97,7 +97,7 @@ def check_sound_decodes(output: str, job: Job, wrong: list[str]) -> str:
     known = sum(_sound_errors(job.source.path, job.source.limits)) if any(errors) and job.source.path != "-" else 0
     if sum(errors) > known:
         wrong += [f"sound track {n}: {count} packets can't be decoded" for n, count in enumerate(errors) if count]
-    return f"{len(errors)} sound tracks decoded" if errors else ""
+    return f"{counted(len(errors), 'sound track')} decoded" if errors else ""
 
 
 def _sound_errors(path: str, limits: Limits) -> list[int]:

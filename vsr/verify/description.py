@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vsr.carry import kept_chapters
 from vsr.demux import open_input
 from vsr.job import Job
+from vsr.report import counted
 from vsr.tracks import container_for
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def check_description(job: Job, written: InputContainer, shift: Fraction, wrong:
         named = _check_titles(original, written, wrong)
         _check_chapters(chapters, written, shift, wrong)
         attached = _check_attachments(job, original, written, wrong)
-    counts = {"titles": named, "chapters": len(chapters), "attachments": attached}
-    return [f"{count} {what}" for what, count in counts.items() if count]
+    counts = {"title": named, "chapter": len(chapters), "attachment": attached}
+    return [counted(count, what) for what, count in counts.items() if count]
 
 
 def _check_titles(original: InputContainer, written: InputContainer, wrong: list[str]) -> int:
