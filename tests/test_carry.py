@@ -306,3 +306,9 @@ def test_a_title_becomes_the_service_of_a_transport_stream_if_it_is_short_enough
     report = upscale(source, tmp_path / "out.ts")
     assert ("é" * 30).encode() in (tmp_path / "out.ts").read_bytes() or length > 60
     assert "dropped: of the file: title, COMMENT" in report.notes
+
+
+def test_the_language_of_the_picture_is_said_to_be_lost_in_ts(tmp_path: Path, upscale: Callable[..., Report]) -> None:
+    source = Clip(language="jpn", sounds=[Sound(language="deu")]).write(tmp_path / "in.mkv")
+    assert "dropped: of the picture track: language jpn" in upscale(source, tmp_path / "out.ts").notes
+    assert "language" not in str(upscale(source, tmp_path / "out.mkv").notes)

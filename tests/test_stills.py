@@ -250,15 +250,28 @@ def test_a_jpeg_cut_short_is_damage(tmp_path: Path, repeat: dict[int, Path]) -> 
     assert (report.exit_code, report.damage) == (5, ["the JPEG ends early; its last lines are grey or missing"])
 
 
+def test_opencv_says_nothing_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source, level = tmp_path / "in.bmp", cv2.utils.logging.getLogLevel()
+    cv2.imwrite(str(source), np.zeros((64, 64, 3), np.uint8))
+    source.write_bytes(source.read_bytes()[:1000])
+    with pytest.raises(InputError, match="can't be read as a picture"):
+        stills._imread(str(source))
+    assert capfd.readouterr().err == ""
+    assert cv2.utils.logging.getLogLevel() == level
+
+
 @pytest.mark.parametrize("kept", [20, 60, 200])
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
-def test_files_cut_short_end_in_one_line(tmp_path: Path, repeat: dict[int, Path], suffix: str, kept: int) -> None:
+def test_files_cut_short_end_in_one_line(
+    tmp_path: Path, repeat: dict[int, Path], capfd: pytest.CaptureFixture[str], suffix: str, kept: int
+) -> None:
     source = tmp_path / f"in{suffix}"
     cv2.imwrite(str(source), np.random.default_rng(1).integers(0, 255, (64, 64, 3)).astype(np.uint8))
     source.write_bytes(source.read_bytes()[:kept])
     with pytest.raises(InputError) as caught:
         run(source, tmp_path / "out.png", repeat)
     assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
     assert [path.name for path in tmp_path.iterdir()] == [source.name]
 
 

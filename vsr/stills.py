@@ -174,10 +174,13 @@ def _unpacked(frame: VideoFrame) -> Picture:
 def _imread(path: str) -> Picture:
     import cv2
 
+    talking = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # to standard error; the level before
     try:
         picture = cv2.imread(path, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise InputError(f"{path}: can't be read as a picture ({error.err})") from error
+    finally:
+        cv2.utils.logging.setLogLevel(talking)
     if picture is None:
         raise InputError(f"{path}: can't be read as a picture")
     if picture.dtype.name not in ("uint8", "uint16"):

@@ -120,7 +120,8 @@ def lost_tags(stream: Stream, muxer: str) -> list[str]:
     """What the output can't say of a track."""
     missing = stream.disposition & ~held(stream, muxer) & ~(Disposition.default | Disposition.attached_pic)
     lost = [kind.name or "" for kind in Disposition if kind & missing]
-    if language(stream) and not stored_language(language(stream), muxer):
+    stored = stored_language(language(stream), muxer) and not (muxer == "mpegts" and stream.type == "video")
+    if language(stream) and not stored:
         lost.insert(0, f"language {language(stream)}")
     return [*lost, "title"] if title(stream) and muxer == "mpegts" else lost
 
