@@ -312,3 +312,13 @@ def test_the_language_of_the_picture_is_said_to_be_lost_in_ts(tmp_path: Path, up
     source = Clip(language="jpn", sounds=[Sound(language="deu")]).write(tmp_path / "in.mkv")
     assert "dropped: of the picture track: language jpn" in upscale(source, tmp_path / "out.ts").notes
     assert "language" not in str(upscale(source, tmp_path / "out.mkv").notes)
+
+
+def test_an_empty_track_between_others_of_its_kind_is_not_missed(
+    tmp_path: Path, upscale: Callable[..., Report]
+) -> None:
+    sounds = [Sound(rate=48000), Sound(rate=48000, start=Fraction(3)), Sound(rate=48000)]
+    source = Clip(pts=range(25), sounds=sounds).write(tmp_path / "in.mkv")
+    report = upscale(source, tmp_path / "out.mp4", duration=0.5)
+    said = [line for line in report.verified if line.startswith("audio track")]
+    assert [line[:13] for line in said] == ["audio track 1", "audio track 3"]

@@ -72,14 +72,13 @@ def _matched(kept: list[Track], written: InputContainer, check: TrackCheck) -> l
     """The kept tracks and what became of each; MP4 has no tracks without packets."""
     streams = _timed(check.job, written)[1:]
     found: list[tuple[Track, Stream]] = []
-    missing = len(kept) - len(streams)
+    missing = Counter(track.kind for track in kept) - Counter(stream.type for stream in streams)
     for track in kept:
-        stream = streams[len(found)] if len(found) < len(streams) else None
-        if missing > 0 and check.is_empty(track) and (stream is None or stream.type != track.kind):
-            missing -= 1
-        elif stream is not None:
-            found.append((track, stream))
-    return found if not missing and len(found) == len(streams) else None
+        if missing[track.kind] and check.is_empty(track):
+            missing[track.kind] -= 1
+        elif len(found) < len(streams):
+            found.append((track, streams[len(found)]))
+    return found if not any(missing.values()) and len(found) == len(streams) else None
 
 
 class TrackCheck:
