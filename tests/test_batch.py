@@ -107,7 +107,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     refused(tmp_path / "empty", tmp_path / "out", UsageError, "no videos or pictures inside")
     refused(folder, folder, OutputError, "is the input folder; choose another")
     refused(folder, tmp_path / "link", OutputError, "is the input folder")
-    refused(folder, tmp_path / "file", OutputError, "can't make this folder")
+    refused(folder, tmp_path / "file", OutputError, "a folder goes to a folder")
     refused(folder, tmp_path / "file" / "out", OutputError, "can't make this folder")
     say: Callable[[str], None] = print
     with pytest.raises(UsageError, match="a folder goes to a folder"):

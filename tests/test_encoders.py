@@ -159,6 +159,8 @@ def test_options_reach_the_encoder() -> None:
     options = choose_encoder(format, container, settings, "")[2]
     assert (options["cpu-used"], options["crf"]) == ("3", "9")
     assert "preset" not in options
+    settings = EncodeSettings(codec="libx265", options={"x265-params": "keyint=5"})
+    assert choose_encoder(format, container, settings, "")[2]["x265-params"] == "log-level=error:keyint=5"
 
 
 @pytest.mark.parametrize(

@@ -480,7 +480,7 @@ def test_exact_sizes(
         ({"size": (96, 64), "height": 64}, "not both"),
         ({"start": -1.0}, "must not be negative"),
         ({"duration": 0.0}, "above 0"),
-        ({"start": 9.0}, r"--start 9 is past the end of .*in.mp4 \(0.44 s\)"),
+        ({"start": 9.0}, r"9 s is past the end of .*in.mp4 \(0.44 s\)"),
         ({"codec": "nothing"}, "no encoder named nothing"),
         ({"codec": "libvpx-vp9", "pix_fmt": "yuv420p16le"}, "can't store yuv420p16le"),
     ],

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -23,6 +24,7 @@ import vsr
 from clips import Clip, Sound, damaged, frames, tracks, video
 from vsr.cli.progress import Bar, JsonLines, silent
 from vsr.cli.run import main
+from vsr.pipeline import run
 from vsr.probe import probe
 from vsr.report import Report
 from vsr.settings import RunSettings
@@ -192,7 +194,8 @@ def test_the_bar_survives_a_run_of_unknown_length(clip: Path) -> None:
 
 def test_dry_run_writes_nothing(vsr_run: Run, clip: Path, tmp_path: Path) -> None:
     code, out, err = vsr_run(clip, tmp_path / "out.mp4", "--dry-run")
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert re.fullmatch(r"about \d+ s at [0-9.]+ fps, 0.0 MB, 0.0 MB on disk while it is made\n", err)
     content = json.loads(out)
     assert content["job"]["encoder"]["codec"] == "libx264"
     assert content["estimate"]["timed_frames"] == 15
@@ -207,6 +210,24 @@ def test_a_dry_run_into_nothing(vsr_run: Run, clip: Path) -> None:
     code, out, _ = vsr_run(clip, "--dry-run")
     assert code == 0
     assert json.loads(out)["estimate"]["bytes"] is None
+
+
+def test_what_is_written_and_by_what_is_said_at_the_start(vsr_run: Run, clip: Path, tmp_path: Path) -> None:
+    lines = vsr_run(clip, tmp_path / "out.mp4", "--crf", 20)[2].splitlines()
+    assert lines[0] == "to 96x64 yuv420p by libx264 preset=veryfast crf=20"
+    assert lines[1].startswith("yuv420p 48x32: repeat_x2 openvino cpu float32")
+
+
+def test_the_network_is_said_with_the_first_frame(clip: Path, repeat: dict[int, Path]) -> None:
+    settings = RunSettings.of(input=str(clip), output="", sink="null", model=repeat[2])
+    told: list[bool] = []
+    run(probe(settings), settings, lambda report: told.append(any("openvino" in note for note in report.notes)))
+    assert told == [True] * 15
+
+
+def test_options_may_stand_between_the_names(vsr_run: Run, clip: Path, tmp_path: Path) -> None:
+    assert vsr_run(clip, "--scale", 3, tmp_path / "out.mp4")[0] == 0
+    assert frames(tmp_path / "out.mp4")[0].size == (144, 96)
 
 
 def test_damage_is_exit_code_5(vsr_run: Run, tmp_path: Path) -> None:
@@ -250,7 +271,9 @@ def test_damage_is_exit_code_5(vsr_run: Run, tmp_path: Path) -> None:
         (["in.mp4", "out.mp4", "--preset", "instant"], 2, "libx264 refuses"),
         (["in.mp4", "out.mp4", "--pix-fmt", "rgb24"], 2, "can't store rgb24"),
         (["in.mp4", "out.mp4", "--report", "none/report.json"], 4, "no such folder for the report"),
-        (["in.mp4"], 2, "name an output (or --sink null|md5, --dry-run)"),
+        (["in.mp4"], 2, "name an output (or --sink null|md5|y4m, --dry-run)"),
+        (["in.mp4", ""], 2, "is empty"),
+        (["", "out.mp4"], 2, "is empty"),
         (["folder", "out"], 2, "no videos or pictures inside"),
         (["in.mp4", "out.png"], 2, "unknown container"),
         (["in.mp4", "out.png", "--preview", "9"], 2, "past the end"),
@@ -270,9 +293,10 @@ def test_one_line_and_an_exit_code(
     before, data = names(tmp_path), clip.read_bytes()
     got, out, err = vsr_run(*words)
     assert (got, out) == (code, "")
-    assert err.startswith("vsr-run: ")
-    assert err.count("\n") == 1
-    assert reason in err
+    *before_it, line = err.splitlines()
+    assert line.startswith("vsr-run: ")
+    assert reason in line
+    assert all(said.startswith("to 96x64 yuv420p by libx264") for said in before_it)
     assert names(tmp_path) == before
     assert clip.read_bytes() == data
     assert (tmp_path / "there.mp4").read_bytes() == b"old"
@@ -282,6 +306,8 @@ def test_one_line_and_an_exit_code(
     "words",
     [
         ["--scale", "5"],
+        ["--scale", "2", "--height", "64"],
+        ["--size", "96x64", "--height", "64"],
         ["--size", "100"],
         ["--size", "-1x4"],
         ["--start", "soon"],

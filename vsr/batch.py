@@ -72,7 +72,8 @@ def _make(source: Path, target: Path) -> None:
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{target}: can't make this folder ({error.strerror})") from error
+        reason = "it is a file; a folder goes to a folder" if target.is_file() else error.strerror
+        raise OutputError(f"{target}: can't make this folder ({reason})") from error
     if target.samefile(source):
         raise OutputError(f"{target}: is the input folder; choose another")
 

@@ -132,7 +132,9 @@ def _write(file: io.BytesIO | str, encoder: str) -> None:
         try:
             stream.codec_context.open()
         except (av.error.FFmpegError, ValueError) as error:
-            raise Unavailable(f"doesn't open here: {error}") from error
+            needs = ", it needs an NVIDIA GPU and its driver" if ENCODERS[encoder].hardware else ""
+            reason = getattr(error, "strerror", None) or error
+            raise Unavailable(f"doesn't open here{needs} ({reason})") from error
         for frame in [*map(_coded_frame, range(FRAMES)), None]:
             target.mux(stream.encode(frame))
 

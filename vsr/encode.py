@@ -131,7 +131,8 @@ def open_encoder(job: Job, *, global_header: bool) -> VideoCodecContext:
         context.open()
     except (av.error.FFmpegError, ValueError) as error:
         given = " ".join(f"{key}={value}" for key, value in encoder.options.items())
-        raise UsageError(f"{encoder.codec} refuses {encoder.width}x{encoder.height} {given} ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{encoder.codec} refuses {encoder.width}x{encoder.height} {given} ({reason})") from error
     return context  # type: ignore[return-value]
 
 

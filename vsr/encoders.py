@@ -255,7 +255,10 @@ def _options(codec: str, settings: EncodeSettings) -> dict[str, str]:
             raise UsageError(f"{codec} has no {option}: {facts.instead}")
         if value is not None:
             options[own] = value if isinstance(value, str) else f"{value:g}"
-    return options | dict(settings.options)
+    for key, value in settings.options.items():
+        joined = key.endswith("-params") and key in options  # lists of their own: the later word of a list counts
+        options[key] = f"{options[key]}:{value}" if joined else value
+    return options
 
 
 def _check_names(codec: str, options: Mapping[str, str]) -> None:

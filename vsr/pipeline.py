@@ -48,7 +48,8 @@ def upscale(src: str | os.PathLike[str], dst: str | os.PathLike[str], scale: int
     """Upscales a video file.
 
     Args:
-        src, dst: input and output paths; the container is chosen by the name of `dst` (mp4, mkv, mov, webm, ts).
+        src, dst: input and output paths; the name of `dst` chooses the container (mp4, mkv, mov, webm, ts, gif, y4m, or
+            numbered pictures, `%04d.png`). For single pictures there is `Upscaler`.
         scale: 2, 3 or 4.
         options: further fields of `EngineSettings`, `EncodeSettings` and `RunSettings` by name, e.g. `codec="libx265"`.
 
@@ -207,9 +208,9 @@ def _labelled(stage: UpscaleStage, upstream: Generator[Frame], report: Report) -
             if frame is None:
                 break
             report.engine = stage.label
+            for line in stage.notes:
+                report.note(line)
             yield frame
-    for line in stage.notes:
-        report.note(line)
 
 
 @contextmanager

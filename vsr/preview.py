@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -86,6 +87,16 @@ def estimate(settings: RunSettings) -> dict[str, Any]:
             "disk": round(2 * size / timed * count) if known and size else None,  # type: ignore[operator]
         },
     }
+
+
+def told(estimate: Mapping[str, Any]) -> str:
+    """An estimate in a line for people."""
+    parts = []
+    if estimate["seconds"] is not None:
+        parts.append(f"about {estimate['seconds']:.0f} s at {estimate['fps']:.1f} fps")
+    if estimate["bytes"] is not None:
+        parts.append(f"{estimate['bytes'] / 1e6:.1f} MB, {estimate['disk'] / 1e6:.1f} MB on disk while it is made")
+    return ", ".join(parts) or "no estimate: the input does not tell its length"
 
 
 def _stamped(frames: Any, stamps: list[float]) -> Any:

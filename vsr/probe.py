@@ -160,7 +160,7 @@ def _part(settings: RunSettings, scanned: Scan, base: Fraction) -> tuple[int, in
     chosen = [pts for pts in scanned.pts if pts >= start and (end is None or pts < end)]
     if not scanned.untimed and not chosen:
         length = float((scanned.pts[-1] - begin) * base)
-        raise UsageError(f"--start {settings.start:g} is past the end of {settings.input} ({length:.2f} s)")
+        raise UsageError(f"{settings.start:g} s is past the end of {settings.input} ({length:.2f} s)")
     return start, end, chosen
 
 

@@ -135,7 +135,8 @@ def container_for(output: str) -> Container:
     """The container an output's name asks for. Raises UsageError with the list of known ones."""
     suffix = Path(output).suffix.lower()
     if suffix not in CONTAINERS:
-        raise UsageError(f"{output}: unknown container '{suffix}' (known: {', '.join(CONTAINERS)})")
+        known = ", ".join(CONTAINERS)
+        raise UsageError(f"{output}: unknown container '{suffix}' (known: {known}, .gif, .y4m, pictures NAME%04d.png)")
     return CONTAINERS[suffix]
 
 

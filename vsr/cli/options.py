@@ -53,8 +53,8 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("input", help='video, picture, folder or http(s) address; "-" reads y4m from standard input')
     p.add_argument("output", nargs="?", help='.mp4 .mkv .mov .webm .ts .gif .y4m, pictures, a folder, or "-" for y4m')
-    size = p.add_argument_group("size")
-    size.add_argument("--scale", type=int, choices=SCALES, default=2, help="factor (default 2)")
+    size = p.add_argument_group("size").add_mutually_exclusive_group()
+    size.add_argument("--scale", type=int, choices=SCALES, help="factor (default 2)")
     size.add_argument("--size", type=_size, metavar="WxH", help="exact size instead of a factor")
     size.add_argument("--height", type=int, metavar="N", help="exact height, width in proportion")
     kept = p.add_argument_group("other tracks")
@@ -67,17 +67,17 @@ def parser() -> argparse.ArgumentParser:
     part.add_argument("--rate", type=_rate, metavar="FPS", help="of numbered pictures (default 25), e.g. 24000/1001")
     part.add_argument("--deinterlace", action="store_true", help="make interlaced frames whole (bwdif)")
     net = p.add_argument_group("network")
-    net.add_argument("--network", default="auto", help="name of a network (default m4c16)")
+    net.add_argument("--network", default="auto", help="m4c16 (default), or m4c8: faster, less sharp")
     net.add_argument("--model", type=Path, metavar="FILE", help="your own luma network, ONNX")
-    net.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs it (default openvino)")
+    net.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs it (auto: openvino)")
     net.add_argument("--precision", choices=PRECISIONS, default="auto", help="default: the fastest without loss here")
     net.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
-    net.add_argument("--memory", type=_bytes, default=0, metavar="SIZE", help="for the network, e.g. 500M; else tiles")
+    net.add_argument("--memory", type=_bytes, default=0, metavar="SIZE", help="may be taken, e.g. 500M; else tiles")
     enc = p.add_argument_group("encoder")
     enc.add_argument("--codec", help="FFmpeg encoder (default: libx264, for HDR libx265, else what stores the samples)")
     enc.add_argument("--crf", type=float, help="constant quality (default 18 for libx264)")
     enc.add_argument("--preset", help="speed of the encoder (default veryfast for libx264)")
-    enc.add_argument("--pix-fmt", help="samples stored (default: the input's)")
+    enc.add_argument("--pix-fmt", help="pixel format stored (default: the input's)")
     enc.add_argument("-x", dest="options", action="append", default=[], type=_pair, metavar="KEY=VALUE",
                      help="any option of the encoder; repeatable")  # fmt: skip
     run = p.add_argument_group("run")
@@ -85,11 +85,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--verify", choices=VERIFICATIONS, default="sample",
                      help="read the file back and decode every 10th GOP (default), all of it, or nothing")  # fmt: skip
     run.add_argument("--overwrite", action="store_true", help="replace the output once the new file is verified")
-    run.add_argument("--resume", choices=RESUMES, default="auto", help="go on with an interrupted run (auto)")
-    run.add_argument("--chunk", type=_seconds, default=30.0, metavar="TIME", help="what an interruption may cost (30)")
+    run.add_argument("--resume", choices=RESUMES, default="auto", help="go on with an interrupted run, or start over")
+    run.add_argument("--chunk", type=_seconds, default=30.0, metavar="TIME", help="video an interruption may cost (30)")
     run.add_argument("--partial", action="store_true", help="when interrupted, write what is done as NAME.partial.EXT")
     run.add_argument(
-        "--dry-run", action="store_true", help="print the job, an estimate of time and size; write nothing"
+        "--dry-run", action="store_true", help="print the job and an estimate of time and size as JSON; write nothing"
     )
     run.add_argument("--preview", type=_seconds, metavar="TIME", help="write a before|after PNG of one frame instead")
     run.add_argument(
@@ -98,8 +98,8 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     run.add_argument("--timeout", type=_seconds, default=Limits.timeout, metavar="TIME",
                      help="how long a server may be silent (default 10 s)")  # fmt: skip
-    run.add_argument("--report", type=Path, metavar="FILE", help="what was done, as JSON")
-    run.add_argument("--json", action="store_true", help="progress as JSON lines with ffmpeg's keys")
+    run.add_argument("--report", type=Path, metavar="FILE", help="write what was done as JSON")
+    run.add_argument("--json", action="store_true", help="progress on standard output, JSON with ffmpeg's keys")
     run.add_argument("--quiet", action="store_true", help="only errors")
     run.add_argument("--debug", action="store_true", help="a traceback when something fails")
     run.add_argument("--version", action="version", version=f"vsr {__version__}")
@@ -107,14 +107,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def settings_of(args: argparse.Namespace) -> RunSettings:
-    """What was asked for. Raises UsageError without an output where one is needed."""
+    """What was asked for. Raises UsageError without an output where one is needed, and for empty names."""
+    if not args.input or args.output == "":
+        raise UsageError("the name of the input or output is empty")
     if args.output is None and not (args.sink or args.dry_run):
-        raise UsageError("name an output (or --sink null|md5, --dry-run)")
+        raise UsageError(f"name an output (or --sink {'|'.join(SINKS)}, --dry-run)")
     return RunSettings(
         input=args.input,
         output=args.output or "",
         engine=EngineSettings(
-            scale=args.scale,
+            scale=args.scale or EngineSettings.scale,
             network=args.network,
             model=args.model,
             backend=args.backend,

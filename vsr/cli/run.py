@@ -17,15 +17,17 @@ from vsr.report import counted
 
 if TYPE_CHECKING:
     from vsr.download import Local
+    from vsr.job import Job
     from vsr.report import Report
     from vsr.settings import RunSettings
 
 DAMAGE_SHOWN = 20
+LEAST_SHOWN = 0.05  # seconds of a stage
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, runs, and turns errors into one line and an exit code."""
-    args = parser().parse_args(argv)
+    args = parser().parse_intermixed_args(argv)  # IN --scale 3 OUT too
     stop = Stop(ask=args.partial)
     stop.listen()
     try:
@@ -68,7 +70,10 @@ def _dispatch(args: argparse.Namespace, settings: RunSettings, stop: Stop) -> in
                 preview.write(source.settings, args.preview)
                 _say(args, f"{settings.output}: before | after at {args.preview:g} s")
             else:
-                print(json.dumps(preview.estimate(source.settings), indent=2))
+                found = preview.estimate(source.settings)
+                print(json.dumps(found, indent=2))
+                for line in (*found["job"]["notes"], preview.told(found["estimate"])):
+                    _say(args, line)
         return 0
     reports: list[Report] = []
 
@@ -110,7 +115,7 @@ def _one(args: argparse.Namespace, source: Local, stop: Stop) -> Report:
         report = stills.run(settings)
     else:
         job = probe(settings)
-        tell(job.notes)
+        tell([*job.notes, *([_goal(job)] if job.encoder else [])])
         pipe = sys.stderr if job.sink == "y4m" and not job.output else sys.stdout
         progress: Any = silent()
         if args.json:
@@ -134,9 +139,10 @@ def _one(args: argparse.Namespace, source: Local, stop: Stop) -> Report:
 def _summary(args: argparse.Namespace, report: Report) -> None:
     if report.stages:
         speed = report.media_seconds / report.seconds if report.seconds else 0.0
-        spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.stages.items())
-        _say(args, f"{counted(report.frames_written, 'frame')} at {report.fps:.1f} fps ({speed:.2f}x), {report.engine}")
-        _say(args, f"seconds per stage (they overlap): {spent}; {report.seconds:.1f} in all")
+        spent = ", ".join(f"{stage} {busy:.1f}" for stage, busy in report.stages.items() if busy >= LEAST_SHOWN)
+        overlapping = f"; overlapping: {spent}" if spent else ""
+        done = f"{counted(report.frames_written, 'frame')} at {report.fps:.1f} fps ({speed:.2f}x)"
+        _say(args, f"{done}, {report.seconds:.1f} s in all{overlapping}")
     else:
         _say(args, f"{report.seconds:.1f} s, {report.engine}")
     if report.damaged_packets:
@@ -149,6 +155,13 @@ def _summary(args: argparse.Namespace, report: Report) -> None:
         print(report.digest, file=sys.stdout)
     if report.verified:
         _say(args, f"{report.output}: verified ({'; '.join(report.verified)})")
+
+
+def _goal(job: Job) -> str:
+    assert job.encoder is not None
+    encoder = job.encoder
+    options = " ".join(f"{key}={value}" for key, value in encoder.options.items() if not key.endswith("-params"))
+    return f"to {encoder.width}x{encoder.height} {encoder.pix_fmt} by {encoder.codec} {options}".rstrip()
 
 
 def _complain(line: str) -> None:
