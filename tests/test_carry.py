@@ -314,6 +314,14 @@ def test_the_language_of_the_picture_is_said_to_be_lost_in_ts(tmp_path: Path, up
     assert "language" not in str(upscale(source, tmp_path / "out.mkv").notes)
 
 
+def test_a_chapter_beyond_all_time_is_dropped_and_said(tmp_path: Path, upscale: Callable[..., Report]) -> None:
+    source = Clip(codec="ffv1", pts=range(25), chapters=[(0, 1), (2 * 10**9, 3 * 10**9)]).write(tmp_path / "in.nut")
+    report = upscale(source, tmp_path / "out.mkv")
+    assert "dropped: 1 chapter (decades after the beginning)" in report.notes
+    with av.open(str(tmp_path / "out.mkv")) as written:
+        assert [chapter["metadata"]["title"] for chapter in written.chapters()] == ["part 0"]
+
+
 def test_an_empty_track_between_others_of_its_kind_is_not_missed(
     tmp_path: Path, upscale: Callable[..., Report]
 ) -> None:

@@ -11,7 +11,7 @@ from vsr.demux import first_packet, is_cover, packets
 from vsr.report import Report
 from vsr.sound import Transcoder
 from vsr.tags import track_tags
-from vsr.tracks import MIME, RULES, Container, Track, container_for
+from vsr.tracks import MIME, RULES, Container, Track, container_for, is_absurd
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -209,7 +209,7 @@ def kept_chapters(container: InputContainer, source: Source, *, gapless: bool = 
     for chapter in container.chapters():
         base = chapter["time_base"] or Fraction(1, 1000)
         first, last = chapter["start"] * base, chapter["end"] * base
-        if begin is not None and last <= begin or end is not None and first >= end:
+        if begin is not None and last <= begin or end is not None and first >= end or is_absurd(chapter):
             continue
         first, last = max(first, begin or first), min(last, end or last)
         ticks = (max(0, round((time - source.origin) / base)) for time in (first, last))

@@ -24,6 +24,7 @@ from vsr.tags import language, lost_file_tags, lost_tags, tag
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
+    from av.container.core import Chapter
     from av.stream import Stream
 
 Action = Literal["copy", "convert", "drop"]
@@ -120,6 +121,7 @@ class Rules:
 
 _TS_PICTURE = {"h264", "hevc", "mpeg1video", "mpeg2video"}
 _TS_SOUND = {"aac", "mp3", "mp3float", "mp2", "mp2float", "ac3", "eac3", "dts", "dca", "opus"}
+DECADES = 10**9  # seconds
 RULES = {
     "mp4": Rules(sound="aac", text="mov_text", covers=frozenset({"mjpeg", "png", "bmp"})),
     "mov": Rules(sound="aac", text="mov_text"),
@@ -208,9 +210,16 @@ def notes(
     lines += [f"dropped: of {owner}: {', '.join(tags)}" for owner, tags in zip(owners, lost, strict=True) if tags]
     if muxer == "mpegts" and source.chapters():
         lines.append(f"dropped: {counted(len(source.chapters()), 'chapter')} (mpegts has no place for them)")
+    elif absurd := sum(is_absurd(chapter) for chapter in source.chapters()):
+        lines.append(f"dropped: {counted(absurd, 'chapter')} (decades after the beginning)")
     if later and tag(picture.metadata, "timecode"):
         lines.append("dropped: the timecode, which is that of the input's first frame")
     return lines
+
+
+def is_absurd(chapter: Chapter) -> bool:
+    """Whether a chapter begins too late for muxers, which count nanoseconds in 64 bits; NUT spoils times below zero."""
+    return chapter["start"] * (chapter["time_base"] or Fraction(1, 1000)) > DECADES
 
 
 def _said_of(track: Track, muxer: str) -> list[str]:
