@@ -212,6 +212,14 @@ def test_a_dry_run_into_nothing(vsr_run: Run, clip: Path) -> None:
     assert json.loads(out)["estimate"]["bytes"] is None
 
 
+def test_no_samples_into_a_terminal(clip: Path) -> None:
+    master, terminal = os.openpty()
+    with os.fdopen(master), os.fdopen(terminal, "wb") as screen:
+        done = subprocess.run([*PYTHON, str(clip), "-"], stdout=screen, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == 2
+    assert b"standard output is a terminal" in done.stderr
+
+
 def test_what_is_written_and_by_what_is_said_at_the_start(vsr_run: Run, clip: Path, tmp_path: Path) -> None:
     lines = vsr_run(clip, tmp_path / "out.mp4", "--crf", 20)[2].splitlines()
     assert lines[0] == "to 96x64 yuv420p by libx264 preset=veryfast crf=20"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vsr.cli.options import parser, settings_of
 from vsr.cli.stop import Stop
-from vsr.errors import OutputError, VsrError
+from vsr.errors import OutputError, UsageError, VsrError
 from vsr.report import counted
 
 if TYPE_CHECKING:
@@ -115,8 +115,11 @@ def _one(args: argparse.Namespace, source: Local, stop: Stop) -> Report:
         report = stills.run(settings)
     else:
         job = probe(settings)
+        to_pipe = job.sink == "y4m" and not job.output
+        if to_pipe and sys.stdout.isatty():
+            raise UsageError("standard output is a terminal; send the y4m into a program, as in | ffplay -")
         tell([*job.notes, *([_goal(job)] if job.encoder else [])])
-        pipe = sys.stderr if job.sink == "y4m" and not job.output else sys.stdout
+        pipe = sys.stderr if to_pipe else sys.stdout
         progress: Any = silent()
         if args.json:
             progress = JsonLines(job, pipe)
