@@ -27,7 +27,9 @@ LEAST_SHOWN = 0.05  # seconds of a stage
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, runs, and turns errors into one line and an exit code."""
-    args = parser().parse_intermixed_args(argv)  # IN --scale 3 OUT too
+    words = sys.argv[1:] if argv is None else argv
+    # IN --scale 3 OUT too; argparse forgets what "--" means then
+    args = parser().parse_args(words) if "--" in words else parser().parse_intermixed_args(words)
     stop = Stop(ask=args.partial)
     stop.listen()
     try:
