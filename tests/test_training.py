@@ -18,19 +18,29 @@ import cv2  # noqa: E402
 import onnx  # noqa: E402
 import openvino  # noqa: E402
 
+from clips import Clip  # noqa: E402
 from vsr.cli import eval as eval_command  # noqa: E402
 from vsr.cli import train as train_command  # noqa: E402
+from vsr.contract import inspect  # noqa: E402
 from vsr.errors import InputError, UsageError, VerificationError  # noqa: E402
 from vsr.metrics import imresize, to_uint8  # noqa: E402
 from vsr.models import models_folder, processor_flags  # noqa: E402
+from vsr.networks import NETWORKS  # noqa: E402
 from vsr.networks.mxcy import MxCy  # noqa: E402
-from vsr.training.data import Dataset, load, pictures, read_luma, sources  # noqa: E402
+from vsr.networks.sparse import SparseCoding  # noqa: E402
+from vsr.networks.srresnet import PATCH, Discriminator  # noqa: E402
+from vsr.settings import RunSettings  # noqa: E402
+from vsr.training.data import Dataset, load  # noqa: E402
 from vsr.training.evaluate import PictureSet, score, upscaler  # noqa: E402
-from vsr.training.export import float_model, int8_model  # noqa: E402
-from vsr.training.quantise import QuantisedMxCy, calibrated, float_kernels, int8_kernels  # noqa: E402
-from vsr.training.recipes import RECIPES, Stage  # noqa: E402
+from vsr.training.export import int8_model  # noqa: E402
+from vsr.training.learn import as_input, fit, rate_at, validate  # noqa: E402
+from vsr.training.pictures import pictures, read_luma, sources  # noqa: E402
+from vsr.training.quantise import QuantisedMxCy, as_float, as_int8, int8_kernels  # noqa: E402
+from vsr.training.recipe import Stage, find, known  # noqa: E402
 from vsr.training.release import Releaser  # noqa: E402
-from vsr.training.train import as_input, fit, rate_at, validate  # noqa: E402
+from vsr.training.sparse import learn  # noqa: E402
+from vsr.training.train import calibrated, load_trained, train  # noqa: E402
+from vsr.training.zero_shot import prepared  # noqa: E402
 
 SHIPPED = sorted(models_folder().glob("*.onnx"))
 SHORT = (
@@ -66,13 +76,13 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return load(photographs, tmp_path_factory.mktemp("cache") / "x2.npz", scale=2, radius=6)
+    return load(photographs, tmp_path_factory.mktemp("cache") / "x2.npz", scale=2, context=6)
 
 
-def lively(channels: int = 8, scale: int = 2) -> MxCy:
+def lively(channels: int = 8, scale: int = 2, block: int = 1) -> MxCy:
     """An untrained network whose output differs visibly from its input."""
     torch.manual_seed(3)
-    return MxCy(4, channels, scale)
+    return MxCy(4, channels, block, scale)
 
 
 def biased(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -101,16 +111,18 @@ def test_low_and_high_patches_lie_on_each_other(dataset: Dataset) -> None:
     low, high = dataset.batch(5, seed=1, size=32, patch=20)
     assert low.shape == (32, 1, 32, 32)
     assert high.shape == (32, 1, 40, 40)
-    for reduced, reference in zip(low[:, 0], high[:, 0], strict=True):
+    for reduced, reference in zip(low[:, 0].numpy(), high[:, 0].numpy(), strict=True):
         inner = to_uint8(imresize(reference, 0.5))[2:-2, 2:-2]  # what the cut edge can't reach
         np.testing.assert_array_equal(inner, reduced[8:-8, 8:-8])
-    assert len({patch.tobytes() for patch in low}) > 30
+    assert len({patch.numpy().tobytes() for patch in low}) > 30
 
 
 def test_context_is_real_inside_and_repeated_outside(dataset: Dataset, photographs: Path) -> None:
     plane = read_luma(pictures(photographs)[0])[:160, :172]
-    np.testing.assert_array_equal(dataset.train[0].low, np.pad(to_uint8(imresize(plane, 0.5)), 6, "edge"))
-    assert (len(dataset.train), len(dataset.holdout)) == (29, 1)
+    low = dataset.low
+    first = low.samples[: low.heights[0] * low.widths[0]].reshape(low.heights[0], low.widths[0])
+    np.testing.assert_array_equal(first, np.pad(to_uint8(imresize(plane, 0.5)), 6, "edge"))
+    assert (len(low.starts), len(dataset.holdout)) == (29, 1)
 
 
 def test_pictures_smaller_than_a_patch_are_an_error(dataset: Dataset) -> None:
@@ -139,11 +151,11 @@ def test_the_rate_warms_up_and_falls_in_every_stage() -> None:
 def test_a_resumed_run_equals_an_unbroken_one(dataset: Dataset, tmp_path: Path) -> None:
     def run(checkpoint: str, *, resume: bool = False, stop: int = 0) -> MxCy:
         def log(line: str) -> None:
-            if line.startswith(f"step {stop} "):
+            if line.startswith(f"step {stop} of"):
                 raise InterruptedError
 
         torch.manual_seed(1)
-        model = MxCy(4, 8, 2).expanded()
+        model = MxCy(4, 8, 1, 2).expanded()
         path = tmp_path / checkpoint
         return fit(model, dataset, SHORT, seed=1, average=0.9, checkpoint=path, resume=resume, every=3, log=log)
 
@@ -155,40 +167,77 @@ def test_a_resumed_run_equals_an_unbroken_one(dataset: Dataset, tmp_path: Path) 
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("name", known())
+def test_every_recipe_is_of_a_network_and_starts_from_another(name: str) -> None:
+    recipe = find(name)
+    assert recipe.scale in NETWORKS[recipe.network].scales
+    assert recipe.start is None or find(recipe.start).network == recipe.network
+    assert not recipe.stages or recipe.stages[-1].loss == "l2"
+
+
+@pytest.mark.parametrize("network", ["srcnn-915", "fsrcnn-s", "espcn", "vdsr", "srresnet", "dbpn-s", "u2-m3c32"])
+def test_every_family_trains_and_exports(network: str, photographs: Path, tmp_path: Path) -> None:
+    recipe = find(f"{network}_x2")
+    stage = Stage(steps=2, rate=1e-4, batch=2, patch=16, loss="charbonnier", spectrum=0.05)
+    trained = train(replace(recipe, stages=(stage,)), photographs, tmp_path, log=lambda line: None)
+    assert trained.state_dict().keys() == load_trained(recipe, tmp_path).state_dict().keys()
+    plane = read_luma(pictures(photographs)[0])
+    assert upscaler(as_float(trained, network))(plane).shape == (320, 346)
+
+
+def test_zero_shot_learns_from_a_clip_and_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
+    clip, said = Clip(size=(96, 80), pts=range(30)).write(tmp_path / "in.mp4"), list[str]()
+    settings = RunSettings.of(input=str(clip), output=str(tmp_path / "out.mp4"), network="zssr")
+    first = prepared(settings, said.append, steps=4)
+    assert inspect(first.engine.model).scale == 2
+    assert said[0].startswith("zssr learns from")
+    lines = len(said)
+    assert prepared(settings, said.append) == first
+    assert len(said) == lines
+    with pytest.raises(UsageError, match="learns from one picture or clip"):
+        prepared(RunSettings.of(input="-", output="out.mp4", network="zssr"), said.append)
+    small = Clip(size=(32, 32), pts=range(4)).write(tmp_path / "small.mp4")
+    with pytest.raises(InputError, match="too small"):
+        prepared(RunSettings.of(input=str(small), output="out.mp4", network="zssr"), said.append)
+
+
+def test_sparse_coding_beats_interpolation(dataset: Dataset) -> None:
+    torch.manual_seed(1)
+    model = SparseCoding(2)
+    assert model.context == dataset.context
+    before = validate(model, dataset)  # its fine dictionary is empty yet
+    assert validate(learn(model, dataset, seed=1, patches=2_000), dataset) > before + 0.1
+
+
+def test_the_discriminator_judges_patches() -> None:
+    assert Discriminator()(torch.rand(2, 1, PATCH, PATCH)).shape == (2, 1)
+
+
 def test_training_beats_its_start(dataset: Dataset, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    model = MxCy(4, 8, 2).expanded()
+    model = MxCy(4, 8, 1, 2).expanded()
     before = validate(model, dataset)
     stages = (Stage(steps=80, rate=2e-3, warmup=5, batch=4, patch=16),)
     trained = fit(model, dataset, stages, seed=1, average=0.9, checkpoint=tmp_path / "c.pt", log=lambda line: None)
     assert validate(trained, dataset) > before + 0.5
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_float_model_equals_torch(scale: int) -> None:
-    network = lively(scale=scale)
-    model = float_model(float_kernels(network), network="m4c8", scale=scale)
-    plane = biased(np.random.default_rng(scale), (23, 31))
-    with torch.no_grad():
-        expected = 255 * network(as_input(np.pad(plane, 6, "edge")[None, None]))[0, 0].numpy()
-    np.testing.assert_allclose(upscaler(model)(plane), expected, atol=0.01)
-
-
-@pytest.mark.parametrize("scale", [2, 4])
-def test_signed_export_equals_unsigned_training_form(scale: int) -> None:
+@pytest.mark.parametrize(("scale", "block"), [(2, 1), (4, 1), (3, 2)])
+def test_signed_export_equals_unsigned_training_form(scale: int, block: int) -> None:
     rng = np.random.default_rng(scale)
-    quantised = QuantisedMxCy(lively(channels=16, scale=scale))
-    quantised.calibrate(as_input(biased(rng, (4, 1, 40, 40))))
-    plane = biased(rng, (120, 131))
+    network = lively(channels=16, scale=scale, block=block)
+    quantised = QuantisedMxCy(network)
+    quantised.calibrate(as_input(torch.from_numpy(biased(rng, (4, 1, 40, 40)))))
+    plane = biased(rng, (120, 130))
+    padded = torch.from_numpy(np.pad(plane, network.context, "edge")[None, None])
     with torch.no_grad():
-        expected = 255 * quantised(as_input(np.pad(plane, 6, "edge")[None, None]))[0, 0].numpy()
-    result = upscaler(int8_model(int8_kernels(quantised), network="m4c16", scale=scale))(plane)
+        expected = 255 * quantised(as_input(padded))[0, 0].numpy()
+    result = upscaler(as_int8(quantised, "m4c16"))(plane)
     codes = np.abs(to_uint8(result).astype(int) - to_uint8(expected))
     assert codes.max() <= 1
     assert (codes > 0).mean() < 0.005
-    float_result = upscaler(float_model(float_kernels(lively(channels=16, scale=scale)), network="m4c16", scale=scale))(
-        plane
-    )
+    float_result = upscaler(as_float(network, "m4c16"))(plane)
     assert 0 < np.abs(result - float_result).max() < 12  # quantised indeed, and not by much
 
 
@@ -198,10 +247,10 @@ def releaser(photographs: Path, tmp_path: Path) -> Releaser:
 
 
 def test_an_int8_model_that_loses_too_much_is_refused(dataset: Dataset, releaser: Releaser) -> None:
-    recipe, network = RECIPES["m4c8_x2"], lively()
-    releaser.write_float(float_model(float_kernels(network), network="m4c8", scale=2), recipe)
+    recipe, network = find("m4c8_x2"), lively()
+    releaser.write_float(as_float(network, "m4c8"), recipe)
     quantised = calibrated(network, dataset, seed=1)
-    good = int8_model(int8_kernels(quantised), network="m4c8", scale=2)
+    good = as_int8(quantised, "m4c8")
     bad = int8_model(
         [replace(kernel, scales=kernel.scales * np.float32(1.2)) for kernel in int8_kernels(quantised)],
         network="m4c8",
@@ -213,7 +262,7 @@ def test_an_int8_model_that_loses_too_much_is_refused(dataset: Dataset, releaser
     releaser.write_int8(good, recipe)
     files = [entry["file"] for entry in json.loads((releaser.engines / "manifest.json").read_text())["models"]]
     assert files == ["m4c8_x2.onnx", "m4c8_x2_int8.onnx"]
-    releaser.write_float(float_model(float_kernels(network), network="m4c8", scale=2), recipe)
+    releaser.write_float(as_float(network, "m4c8"), recipe)
     assert not (releaser.engines / "m4c8_x2_int8.onnx").exists()  # it belonged to the float model before
 
 

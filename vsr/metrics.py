@@ -32,6 +32,14 @@ def imresize(plane: NDArray[np.generic], factor: float) -> NDArray[np.float64]:
     return result
 
 
+def cubic(x: NDArray[np.float64], a: float = -0.5) -> NDArray[np.float64]:
+    """The kernel of cubic convolution (Keys 1981, equation 4) at distances `x`."""
+    x = np.abs(x)
+    inner = (a + 2) * x**3 - (a + 3) * x**2 + 1
+    outer = a * (x**3 - 5 * x**2 + 8 * x - 4)
+    return np.where(x <= 1, inner, np.where(x <= 2, outer, 0.0))
+
+
 def to_uint8(plane: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Rounded half up and clipped to 0..255."""
     return np.asarray(np.clip(np.floor(plane + 0.5), 0, 255), np.uint8)
@@ -70,21 +78,13 @@ def _blur(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     return plane
 
 
-def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys' kernel with a = -0.5."""
-    x = np.abs(x)
-    inner = 1.5 * x**3 - 2.5 * x**2 + 1
-    outer = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
-    return np.where(x <= 1, inner, np.where(x <= 2, outer, 0.0))
-
-
 def _resize_axis(plane: NDArray[np.float64], axis: int, factor: float) -> NDArray[np.float64]:
     length = plane.shape[axis]
     shrink = min(factor, 1.0)  # antialiasing stretches the kernel by 1 / factor
     centres = (np.arange(int(np.ceil(length * factor))) + 0.5) / factor - 0.5
     taps = int(np.ceil(4 / shrink)) + 2
     positions = np.floor(centres - 2 / shrink).astype(int)[:, None] + np.arange(taps)
-    weights = _cubic((centres[:, None] - positions) * shrink)
+    weights = cubic((centres[:, None] - positions) * shrink)
     weights /= weights.sum(axis=1, keepdims=True)
     mirrored = positions % (2 * length)
     mirrored = np.where(mirrored < length, mirrored, 2 * length - 1 - mirrored)

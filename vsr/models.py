@@ -91,7 +91,7 @@ def resolve(
         path=path,
         network=name,
         scale=settings.scale,
-        radius=NETWORKS[name].radius,
+        radius=NETWORKS[name].radius(settings.scale),
         precision=precision,
         peak=255.0 if precision == "int8" else 1.0,
         sha256=_checked_sha256(path),

@@ -72,7 +72,8 @@ class _Rewriter:
         plain = all(attributes.get(name, value) == value for name, value in _PLAIN.items())
         _, outputs, _, columns = self.shapes[node.output[0]]
         group = max(1, self.lanes // outputs)
-        return group if plain and columns % group == 0 and self._constants(node) else 1
+        known = columns > 0 and columns % group == 0
+        return group if plain and known and self._constants(node) else 1
 
     def _constants(self, node: NodeProto) -> list[str]:
         """The convolution's constants: kernel, or int8 kernel with scales and zero points; then the bias."""

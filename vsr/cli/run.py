@@ -113,6 +113,8 @@ def _one(args: argparse.Namespace, source: Local, stop: Stop) -> Report:
                 said.add(note)
                 _say(args, note)
 
+    if settings.engine.network == "zssr" and settings.engine.model is None:
+        settings = _zero_shot(args, settings)
     if stills.is_still(settings.input):
         report = stills.run(settings)
     else:
@@ -139,6 +141,14 @@ def _one(args: argparse.Namespace, source: Local, stop: Stop) -> Report:
     if not args.json:
         _summary(args, report)
     return report
+
+
+def _zero_shot(args: argparse.Namespace, settings: RunSettings) -> RunSettings:
+    try:
+        from vsr.training import zero_shot
+    except ModuleNotFoundError as error:
+        raise UsageError(f'zssr learns from the input and needs {error.name} (pip install "vsr[train]")') from error
+    return zero_shot.prepared(settings, lambda line: _say(args, line))
 
 
 def _summary(args: argparse.Namespace, report: Report) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vsr.errors import UsageError
-from vsr.networks.table import NETWORKS, Layer, Network
+from vsr.networks.table import NETWORKS, Network
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["NETWORKS", "Layer", "Network", "build"]
+__all__ = ["NETWORKS", "Network", "build"]
 
 
 def build(name: str, scale: int) -> nn.Module:
-    """The untrained torch module of `name`; (N, 1, H + 2 radius, W + 2 radius) -> (N, 1, scale H, scale W).
+    """The untrained torch module of `name`; its `context` is what it wants around its input, edge-padded.
+
+    (N, 1, H + 2 context, W + 2 context) -> (N, 1, scale H, scale W), float32 luma 0..1.
 
     Raises UsageError for a name or scale the table doesn't have.
     """
@@ -23,15 +25,49 @@ def build(name: str, scale: int) -> nn.Module:
     network = NETWORKS[name]
     if scale not in network.scales:
         raise UsageError(f"{name} has no scale {scale}; its scales: {', '.join(map(str, network.scales))}")
-    if name.startswith("fsrcnn"):
-        from vsr.networks.fsrcnn import FSRCNN
+    match network.family, network.shape:
+        case "mxcy", (body, channels, block):
+            from vsr.networks.mxcy import MxCy
 
-        first, shrunk, *mapping = network.layers[:-2]
-        return FSRCNN(first.outputs, shrunk.outputs, len(mapping), scale)
-    if name == "espcn":
-        from vsr.networks.espcn import ESPCN
+            return MxCy(body, channels, block, scale)
+        case "srcnn", (middle, last):
+            from vsr.networks.srcnn import SRCNN
 
-        return ESPCN(scale)
-    from vsr.networks.mxcy import MxCy
+            return SRCNN(middle, last, scale)
+        case "fsrcnn", (channels, shrunk, mapping):
+            from vsr.networks.fsrcnn import FSRCNN
 
-    return MxCy(network.depth - 2, network.layers[0].outputs, scale)
+            return FSRCNN(channels, shrunk, mapping, scale)
+        case "espcn", ():
+            from vsr.networks.espcn import ESPCN
+
+            return ESPCN(scale)
+        case "vdsr", (depth,):
+            from vsr.networks.vdsr import VDSR
+
+            return VDSR(depth, scale)
+        case "edsr", (blocks,):
+            from vsr.networks.edsr import EDSR
+
+            return EDSR(blocks, scale)
+        case "srresnet", (blocks,):
+            from vsr.networks.srresnet import SRResNet
+
+            return SRResNet(blocks, scale)
+        case "dbpn", (first, width, stages):
+            from vsr.networks.dbpn import DBPN
+
+            return DBPN(first, width, stages, scale)
+        case "srmd", (depth, noise):
+            from vsr.networks.srmd import SRMD
+
+            return SRMD(depth, scale, noise=bool(noise))
+        case "sparse", ():
+            from vsr.networks.sparse import SparseCoding
+
+            return SparseCoding(scale)
+        case "cubic", (hundredths,):
+            from vsr.networks.cubic import Cubic
+
+            return Cubic(scale, hundredths / 100)
+    raise AssertionError(network)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from vsr.networks.cubic import interpolation
 
 
 class ESPCN(nn.Module):
@@ -15,11 +19,21 @@ class ESPCN(nn.Module):
 
     def __init__(self, scale: int) -> None:
         super().__init__()
-        self.radius = 4
+        self.context = 4
         self.scale = scale
         self.features = nn.Conv2d(1, 64, 5)
         self.mapping = nn.Conv2d(64, 32, 3)
         self.sub_pixel = nn.Conv2d(32, scale**2, 3)
+
+    @torch.no_grad()
+    def warm(self) -> None:
+        """Start as linear interpolation: one channel passes luma where tanh is nearly linear, the others add little."""
+        small = 0.1
+        self.features.weight[0], self.mapping.weight[0], self.sub_pixel.weight[:] = 0, 0, self.sub_pixel.weight * 0.01
+        self.features.weight[0, 0, 2, 2], self.mapping.weight[0, 0, 1, 1] = small, 1
+        cast(Tensor, self.features.bias)[0], cast(Tensor, self.mapping.bias)[0] = -small / 2, 0
+        self.sub_pixel.weight[:, 0] = interpolation(self.scale, 1) / small
+        cast(Tensor, self.sub_pixel.bias)[:] = 0.5
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.tanh(self.features(x))

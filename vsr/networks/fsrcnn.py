@@ -20,7 +20,7 @@ class FSRCNN(nn.Module):
 
     def __init__(self, channels: int, shrunk: int, mapping: int, scale: int) -> None:
         super().__init__()
-        self.radius = 4 + mapping
+        self.context = 4 + mapping
         self.scale = scale
         layers = [(5, 1, channels), (1, channels, shrunk), *[(3, shrunk, shrunk)] * mapping, (1, shrunk, channels)]
         features = [(nn.Conv2d(i, o, taps), nn.PReLU(o)) for taps, i, o in layers]
@@ -31,8 +31,25 @@ class FSRCNN(nn.Module):
         x = self.deconvolution(self.features(x))
         # output pixel o of the inner picture is pixel o + TAPS // 2 counted from the first input's centre tap
         start = self.scale * REACH + TAPS // 2
-        height, width = (side - TAPS + self.scale - 2 * REACH * self.scale for side in x.shape[-2:])
-        return x[:, :, start : start + height, start : start + width]
+        end = TAPS - self.scale + REACH * self.scale - TAPS // 2
+        return x[:, :, start:-end, start:-end]
+
+    @torch.no_grad()
+    def warm(self) -> None:
+        """Start as linear interpolation: one channel passes luma, the others add little."""
+        convolutions = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
+        for layer in convolutions:
+            middle = layer.kernel_size[0] // 2
+            layer.weight[0], layer.weight[0, 0, middle, middle] = 0, 1
+            cast(Tensor, layer.bias)[0] = 0
+        weight = self.deconvolution.weight
+        weight.zero_()
+        centre = TAPS // 2 + (self.scale - 1) / 2
+        across = (1 - (torch.arange(TAPS) - centre).abs() / self.scale).clamp(min=0)
+        for phase in range(self.scale):
+            across[phase :: self.scale] /= across[phase :: self.scale].sum()
+        weight[0, 0] = across[:, None] * across
+        cast(Tensor, self.deconvolution.bias)[:] = 0
 
     def sub_pixel(self) -> nn.Conv2d:
         """The convolution that equals the deconvolution when followed by depth-to-space: (scale^2, channels, 5, 5)."""

@@ -60,6 +60,11 @@ class CollapsibleConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return functional.conv2d(x, self.weight, self.bias)
 
+    @torch.no_grad()
+    def centre(self) -> None:
+        """Kernels of sum 0: a flat input gives 0, so that every channel is positive somewhere."""
+        self.direct.sub_(self.weight.mean((1, 2, 3), keepdim=True))
+
     def renew_outputs(self, channels: Tensor) -> None:
         """Fresh kernels of sum 0 for the marked outputs, so that about half of what they see makes them positive."""
         fresh = torch.randn_like(self.direct[channels]) * (2 / (9 * self.in_channels)) ** 0.5
@@ -84,13 +89,19 @@ Convolution = nn.Conv2d | CollapsibleConv2d
 
 
 class MxCy(nn.Module):
-    """(N, 1, H + 2r, W + 2r) float32 luma 0..1, edge-padded by r = body + 2 -> (N, 1, scale H, scale W), unclipped."""
+    """(N, 1, H + 2c, W + 2c) float32 luma 0..1, edge-padded by c = `context` -> (N, 1, scale H, scale W), unclipped.
 
-    def __init__(self, body: int, channels: int, scale: int) -> None:
+    Args:
+        block: luma is taken in blocks of so many pixels a side, as channels; H and W are multiples of it. With 2 the
+            convolutions work at half resolution.
+    """
+
+    def __init__(self, body: int, channels: int, block: int, scale: int) -> None:
         super().__init__()
-        self.radius = body + 2
+        self.context = block * (body + 2)
+        self.block = block
         self.scale = scale
-        widths = [1, *[channels] * (body + 1), scale**2]
+        widths = [block**2, *[channels] * (body + 1), (block * scale) ** 2]
         self.convolutions = nn.ModuleList(nn.Conv2d(i, o, 3) for i, o in pairwise(widths))
 
     @property
@@ -108,6 +119,7 @@ class MxCy(nn.Module):
         model = deepcopy(self)
         *inner, last = self.layers
         convolutions = [CollapsibleConv2d(layer.in_channels, layer.out_channels) for layer in inner]
+        convolutions[0].centre()
         convolutions.append(CollapsibleConv2d(last.in_channels, last.out_channels, gain=0.01))
         model.convolutions = nn.ModuleList(convolutions)
         return model
@@ -136,11 +148,17 @@ class MxCy(nn.Module):
         return model
 
     def forward(self, x: Tensor) -> Tensor:
-        r = self.radius
-        luma = x[:, :, r:-r, r:-r]
+        c = self.context
+        luma = x[:, :, c:-c, c:-c]
         first, *middle, last = self.layers
+        x = functional.pixel_unshuffle(x, self.block)
         x = functional.conv2d(x * 255, first.weight / 255, first.bias)  # 8-bit codes are exact in bfloat16, 0..1 not
         for convolution in middle:
             x = convolution(functional.relu(x, inplace=True))
-        x = last(functional.relu(x, inplace=True))
-        return functional.pixel_shuffle(x.float() + luma, self.scale)
+        x = last(functional.relu(x, inplace=True)).float()
+        return functional.pixel_shuffle(x + self.repeated(luma), self.scale * self.block)
+
+    def repeated(self, luma: Tensor) -> Tensor:
+        """(N, (block scale)^2, H / block, W / block): depth-to-space makes the luma of it, every pixel repeated."""
+        place = torch.arange(self.block * self.scale, device=luma.device) // self.scale
+        return functional.pixel_unshuffle(luma, self.block)[:, (place[:, None] * self.block + place).flatten()]

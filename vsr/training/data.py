@@ -1,122 +1,124 @@
 """Training pictures: luma pairs decoded once into one file, and patches drawn from them by step number.
 
-Folders whose name contains "luma" hold luma already; other pictures are converted by `metrics.luma`. Large pictures are
-also taken at half size. The low resolution is MATLAB-style bicubic, rounded to 8 bit.
+Large pictures are also taken at half size. The low resolution is MATLAB-style bicubic, rounded to 8 bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
-import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vsr.errors import InputError
-from vsr.metrics import imresize, luma, modcrop, to_uint8
+from vsr.metrics import imresize, modcrop, to_uint8
+from vsr.training.pictures import Plane, is_held_out, pictures, read_luma
 
-Plane = NDArray[np.uint8]
-
-HOLDOUT_EVERY = 50  # one picture in so many is kept for the validation curve
 LARGE = 500_000  # pixels from which a picture is also taken at half size
-TERMS = {  # by folder name: the licence as the pictures' source states it
-    "T91": "none stated; research use",
-    "BSDS400": "BSDS500 train and test; research use",
-    "DIV2K_luma181": "DIV2K; academic use",
-    "CID22": "CC BY-SA 4.0",
-    "CLIC2025": "Unsplash licence",
-    "photos": "CC0, CC BY-SA and Unsplash licences; one unstated",
-    "games_screens": "GPL, AGPL and MIT projects; some unstated",
-}
-SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".bmp")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A low-resolution plane, edge-padded by the receptive radius, and its reference, `scale` times as large inside."""
+    """A low-resolution plane, edge-padded by the context, and its reference, `scale` times as large inside."""
 
-    low: Plane
-    high: Plane
+    low: Tensor  # uint8, as is `high`
+    high: Tensor
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Planes of many sizes one after the other in one tensor, so that patches of all of them are one gather.
+
+    Args:
+        samples: uint8, on the device that trains.
+        starts, widths, heights: per plane.
+    """
+
+    samples: Tensor
+    starts: NDArray[np.int64]
+    widths: NDArray[np.int64]
+    heights: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, planes: Sequence[Plane]) -> Self:
+        sizes = np.array([plane.shape for plane in planes], np.int64)
+        ends = np.cumsum(sizes.prod(1))
+        flat = torch.from_numpy(np.concatenate([plane.ravel() for plane in planes]))
+        return cls(flat, np.concatenate([[0], ends[:-1]]), sizes[:, 1], sizes[:, 0])
+
+    def cut(
+        self, chosen: NDArray[np.int64], y: NDArray[np.int64], x: NDArray[np.int64], side: int, turn: NDArray[np.int64]
+    ) -> Tensor:
+        """(n, 1, side, side): the patches at (y, x) of the `chosen` planes, `turn` one of the square's 8 symmetries."""
+        device = self.samples.device
+        corner, stride, turns = (
+            torch.from_numpy(values)[:, None, None].to(device)
+            for values in (self.starts[chosen] + y * self.widths[chosen] + x, self.widths[chosen], turn)
+        )
+        along = torch.arange(side, device=device)
+        rows, columns = along[None, :, None], along[None, None, :]
+        rows = torch.where((turns & 1).bool(), side - 1 - rows, rows)
+        columns = torch.where((turns & 2).bool(), side - 1 - columns, columns)
+        straight = corner + rows * stride + columns
+        lying = corner + columns.mT * stride + rows.mT
+        return self.samples[torch.where((turns & 4).bool(), lying, straight)][:, None]
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Everything patches are drawn from."""
 
-    train: tuple[Pair, ...]
+    low: Planes  # edge-padded by `context`
+    high: Planes
     holdout: tuple[Pair, ...]
     scale: int
-    radius: int
+    context: int
 
-    def batch(self, step: int, *, seed: int, size: int, patch: int) -> tuple[Plane, Plane]:
-        """(size, 1, patch + 2r, patch + 2r) and (size, 1, scale patch, scale patch); a function of seed and step.
+    def batch(self, step: int, *, seed: int, size: int, patch: int) -> tuple[Tensor, Tensor]:
+        """(size, 1, patch + 2c, patch + 2c) and (size, 1, scale patch, scale patch), uint8, by seed and step.
 
         A picture's share grows with the square root of its area; each patch is one of the eight flips and rotations.
         """
-        rng = np.random.default_rng((seed, step))
-        pairs = [pair for pair in self.train if min(pair.low.shape) >= patch + 2 * self.radius]
-        if not pairs:
+        rng, outer, s = np.random.default_rng((seed, step)), patch + 2 * self.context, self.scale
+        large = np.flatnonzero(np.minimum(self.low.widths, self.low.heights) >= outer)
+        if not large.size:
             raise InputError(f"no training picture has {patch} low-resolution pixels per side; give larger pictures")
-        shares = np.sqrt([pair.low.size for pair in pairs])
-        chosen = rng.choice(len(pairs), size, p=shares / shares.sum())
-        patches = [self._patch(pairs[index], patch, rng) for index in chosen]
-        return np.stack([low for low, _ in patches])[:, None], np.stack([high for _, high in patches])[:, None]
+        shares = np.sqrt(self.low.widths[large] * self.low.heights[large])
+        chosen = rng.choice(large, size, p=shares / shares.sum())
+        y, x = (
+            (rng.random(size) * (sides[chosen] - outer + 1)).astype(np.int64)
+            for sides in (self.low.heights, self.low.widths)
+        )
+        turn = rng.integers(0, 8, size)
+        return self.low.cut(chosen, y, x, outer, turn), self.high.cut(chosen, s * y, s * x, s * patch, turn)
 
-    def _patch(self, pair: Pair, patch: int, rng: np.random.Generator) -> tuple[Plane, Plane]:
-        outer, s = patch + 2 * self.radius, self.scale
-        y, x = (int(rng.integers(0, side - outer + 1)) for side in pair.low.shape)
-        low = pair.low[y : y + outer, x : x + outer]
-        high = pair.high[s * y : s * (y + patch), s * x : s * (x + patch)]
-        turn, flip = int(rng.integers(4)), bool(rng.integers(2))
-        low, high = np.rot90(low, turn), np.rot90(high, turn)
-        return (low[:, ::-1], high[:, ::-1]) if flip else (low, high)
+    def to(self, device: torch.device) -> Self:
+        """The same with all training planes on `device`."""
+        low, high = (replace(planes, samples=planes.samples.to(device)) for planes in (self.low, self.high))
+        return replace(self, low=low, high=high)
 
 
-def load(folder: Path, cache: Path, *, scale: int, radius: int) -> Dataset:
+def load(folder: Path, cache: Path, *, scale: int, context: int) -> Dataset:
     """The pictures under `folder`, decoded into `cache` (an .npz file) at the first call. Delete it to decode anew."""
     if not cache.exists():
         _decode_all(folder, cache, scale)
     with np.load(cache) as stored:
         high, low, sizes, held = stored["high"], stored["low"], stored["sizes"], stored["held"]
-    pairs: dict[bool, list[Pair]] = {True: [], False: []}
+    lows: dict[bool, list[Plane]] = {True: [], False: []}
+    highs: dict[bool, list[Plane]] = {True: [], False: []}
     at = 0
     for (height, width), holdout in zip(sizes.tolist(), held.tolist(), strict=True):
         end = at + height * width
-        reduced = low[at:end].reshape(height, width)
-        reference = high[at * scale**2 : end * scale**2].reshape(height * scale, width * scale)
-        pairs[holdout].append(Pair(np.pad(reduced, radius, "edge"), reference))
+        lows[holdout].append(np.pad(low[at:end].reshape(height, width), context, "edge"))
+        highs[holdout].append(high[at * scale**2 : end * scale**2].reshape(height * scale, width * scale))
         at = end
-    return Dataset(tuple(pairs[False]), tuple(pairs[True]), scale, radius)
-
-
-def pictures(folder: Path) -> list[Path]:
-    """All picture files under `folder`, sorted."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not found:
-        raise InputError(f"{folder}: no pictures ({', '.join(SUFFIXES)}); give a folder that holds some")
-    return found
-
-
-def is_held_out(index: int) -> bool:
-    """Whether the picture of that place in `pictures` is kept for validation."""
-    return index % HOLDOUT_EVERY == HOLDOUT_EVERY // 2
-
-
-def sources(folder: Path) -> list[dict[str, str]]:
-    """Name and terms of the sets under `folder`, for model cards."""
-    names = sorted({path.relative_to(folder).parts[0] for path in pictures(folder)})
-    return [{"name": name, "terms": TERMS.get(name, "unstated")} for name in names]
-
-
-def read_luma(path: Path) -> Plane:
-    """The picture's 8-bit luma."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise InputError(f"{path}: not a readable picture; remove it or convert it to PNG")
-    colour = np.asarray(bgr, np.uint8)
-    return colour[:, :, 0] if "luma" in path.parent.name else luma(colour[:, :, ::-1])
+    kept = tuple(Pair(torch.from_numpy(a), torch.from_numpy(b)) for a, b in zip(lows[True], highs[True], strict=True))
+    return Dataset(Planes.of(lows[False]), Planes.of(highs[False]), kept, scale, context)
 
 
 def _decode_all(folder: Path, cache: Path, scale: int) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
+from math import prod
 from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +19,9 @@ from numpy.typing import NDArray
 from vsr.backends import import_openvino
 from vsr.errors import UsageError
 from vsr.metrics import imresize, modcrop, psnr, ssim, to_uint8
-from vsr.training.data import Plane, is_held_out, pictures, read_luma
+from vsr.training.pictures import Plane, is_held_out, pictures, read_luma
+
+FRAME = (540, 960)  # rows, columns
 
 Upscaler = Callable[[Plane], NDArray[np.floating]]  # 8-bit luma -> luma scale times as large, peak 255, unrounded
 
@@ -53,14 +60,17 @@ class Row:
     name: str  # file name without suffix, or "bicubic"
     scale: int
     score: Score
+    macs: float | None = None  # per low-resolution pixel
+    milliseconds: float | None = None  # of the network alone, a frame of FRAME
 
 
 def rows(folder: Path, engines: Path, *, networks: Sequence[str], scales: Sequence[int]) -> Iterator[Row]:
     """Scores on the pictures in `folder`: per scale the bicubic row, then every shipped model of `networks`.
 
-    No networks means all that ship. Raises UsageError for one that doesn't ship at any of `scales`.
+    "all", or no networks, means all that ship. Raises UsageError for one that doesn't ship at any of `scales`.
     """
     planes = PictureSet.read(folder).planes
+    networks = [] if "all" in networks else networks
     found = {scale: _models(engines, networks, scale) for scale in scales}
     missing = [
         name for name in networks if not any(path.stem.startswith(f"{name}_x") for path in chain(*found.values()))
@@ -73,7 +83,9 @@ def rows(folder: Path, engines: Path, *, networks: Sequence[str], scales: Sequen
     for scale, paths in found.items():
         yield Row("bicubic", scale, score(bicubic(scale), planes, scale=scale))
         for path in paths:
-            yield Row(path.stem, scale, score(upscaler(onnx.load(path)), planes, scale=scale))
+            model = onnx.load(path)
+            result = score(upscaler(model), planes, scale=scale)
+            yield Row(path.stem, scale, result, macs(model), milliseconds(model))
 
 
 def score(upscale: Upscaler, planes: Sequence[Plane], *, scale: int) -> Score:
@@ -95,15 +107,48 @@ def bicubic(scale: int) -> Upscaler:
 def upscaler(model: onnx.ModelProto) -> Upscaler:
     """A shipped luma model on the CPU; int8 graphs run in int8, everything else in float32."""
     peak = float(next(prop.value for prop in model.metadata_props if prop.key == "vsr.peak"))
-    core = import_openvino().Core()
-    loaded = core.read_model(model.SerializeToString())
-    compiled = core.compile_model(loaded, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    core, data = import_openvino().Core(), model.SerializeToString()
+
+    @lru_cache(maxsize=1)
+    def compiled(height: int, width: int) -> Any:
+        sized = core.read_model(data)
+        sized.reshape([1, 1, height, width])
+        return core.compile_model(sized, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def upscale(plane: Plane) -> NDArray[np.floating]:
         luma = plane[None, None].astype(np.float32) * np.float32(peak / 255)
-        return np.asarray(compiled([luma])[0][0, 0]) * (255 / peak)
+        return np.asarray(compiled(*plane.shape)([luma])[0][0, 0]) * (255 / peak)
 
     return upscale
+
+
+def milliseconds(model: onnx.ModelProto, *, seconds: float = 1.0) -> float:
+    """Median time of the network alone on a frame of FRAME luma samples, runs of `seconds` in all, at least three."""
+    upscale, plane, times = upscaler(model), np.zeros(FRAME, np.uint8), list[float]()
+    upscale(plane)
+    while len(times) < 3 or sum(times) < seconds:
+        begin = perf_counter()
+        upscale(plane)
+        times.append(perf_counter() - begin)
+    return 1000 * median(times)
+
+
+def macs(model: onnx.ModelProto) -> float:
+    """Multiply-accumulates per low-resolution pixel, the border's extra ones left out."""
+    small, large = (_convolved(model, side) for side in (60, 120))
+    return sum(weights * ((b - a) / 60) ** 2 for (weights, a), (_, b) in zip(small, large, strict=True))
+
+
+def _convolved(model: onnx.ModelProto, side: int) -> list[tuple[int, int]]:
+    """(weights, positions per side) of every convolution for an input of `side` x `side`."""
+    sized = import_openvino().Core().read_model(model.SerializeToString())
+    sized.reshape([1, 1, side, side])
+    found = {"Convolution": lambda op: op.output(0), "ConvolutionBackpropData": lambda op: op.input_value(0)}
+    return [
+        (prod(op.input_value(1).shape), found[op.get_type_name()](op).shape[-1])
+        for op in sized.get_ordered_ops()
+        if op.get_type_name() in found
+    ]
 
 
 def _models(engines: Path, networks: Sequence[str], scale: int) -> list[Path]:

@@ -7,23 +7,17 @@ learned scale is that of LSQ (Esser et al., ICLR 2020, section 2), kept as its l
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import cast
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vsr.networks.mxcy import MxCy
-from vsr.training.data import Dataset, load
-from vsr.training.export import Array, Kernel, QuantisedKernel
-from vsr.training.recipes import Recipe
-from vsr.training.train import as_input, fit, load_trained, untrained
+from vsr.training.export import Array, Kernel, QuantisedKernel, exported, float_model, int8_model
 
-CALIBRATION = 64  # patches
-AVERAGE = 0.99  # decay of the moving average of the weights: these runs are short
 PERCENTILE = 0.99999  # of a layer's activations that its first scale covers
 
 
@@ -33,7 +27,8 @@ class QuantisedMxCy(nn.Module):
     def __init__(self, model: MxCy) -> None:
         super().__init__()
         plain = model.collapsed()
-        self.radius, self.scale, self.convolutions = plain.radius, plain.scale, plain.convolutions
+        self.context, self.scale, self.convolutions = plain.context, plain.scale, plain.convolutions
+        self.block, self.repeated = plain.block, plain.repeated
         self.log_scales = nn.Parameter(torch.zeros(len(self.convolutions) - 1))
 
     @property
@@ -44,52 +39,33 @@ class QuantisedMxCy(nn.Module):
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
         """Set the activation scales from the float network's activations on `x`."""
+        x = functional.pixel_unshuffle(x, self.block)
         for index, layer in enumerate(self.layers[:-1]):
             x = functional.relu(layer(x))
             self.log_scales[index] = (_percentile(x) / 255).log()
 
     def forward(self, x: Tensor) -> Tensor:
-        r = self.radius
-        luma = x[:, :, r:-r, r:-r]
+        c = self.context
+        skipped = self.repeated(x[:, :, c:-c, c:-c])
+        x = functional.pixel_unshuffle(x, self.block)
         *inner, last = self.layers
         for layer, log_scale in zip(inner, self.log_scales, strict=True):
             x = _unsigned(functional.conv2d(x, _symmetric(layer.weight), layer.bias), log_scale.exp())
-        return functional.pixel_shuffle(functional.conv2d(x, _symmetric(last.weight), last.bias) + luma, self.scale)
+        x = functional.conv2d(x, _symmetric(last.weight), last.bias) + skipped
+        return functional.pixel_shuffle(x, self.scale * self.block)
 
 
-def train_int8(
-    recipe: Recipe, data: Path, out: Path, *, resume: bool = False, log: Callable[[str], None] = print
-) -> QuantisedMxCy:
-    """The quantised network of `recipe` from the float weights in `out`; its own are kept in `out`/NAME_int8.pt."""
-    float_network = load_trained(recipe, out)
-    dataset = load(data, out / f"x{recipe.scale}.npz", scale=recipe.scale, radius=float_network.radius)
-    model = fit(
-        calibrated(float_network, dataset, seed=recipe.seed),
-        dataset,
-        recipe.quantisation,
-        seed=recipe.seed,
-        average=AVERAGE,
-        checkpoint=out / f"{recipe.name}_int8.checkpoint.pt",
-        resume=resume,
-        log=log,
-    )
-    torch.save(model.state_dict(), out / f"{recipe.name}_int8.pt")
-    return model
+def as_float(model: nn.Module, network: str) -> onnx.ModelProto:
+    """The float32 model of any network of the zoo."""
+    scale = cast(int, model.scale)
+    if isinstance(model, MxCy):
+        return float_model(float_kernels(model), network=network, scale=scale, block=model.block)
+    return exported(model, network=network, scale=scale)
 
 
-def load_int8(recipe: Recipe, out: Path) -> QuantisedMxCy:
-    """The network `train_int8` left in `out`."""
-    model = QuantisedMxCy(untrained(recipe))
-    model.load_state_dict(torch.load(out / f"{recipe.name}_int8.pt", weights_only=True))
-    return model
-
-
-def calibrated(model: MxCy, dataset: Dataset, *, seed: int) -> QuantisedMxCy:
-    """The quantised network before training, its scales set on patches of the training pictures."""
-    quantised = QuantisedMxCy(model)
-    low, _ = dataset.batch(0, seed=seed, size=CALIBRATION, patch=48)
-    quantised.calibrate(as_input(low))
-    return quantised
+def as_int8(model: QuantisedMxCy, network: str) -> onnx.ModelProto:
+    """The int8 model of a quantised network."""
+    return int8_model(int8_kernels(model), network=network, scale=model.scale, block=model.block)
 
 
 def float_kernels(model: MxCy) -> list[Kernel]:

@@ -12,10 +12,10 @@ from typing import Any
 import onnx
 
 from vsr.errors import VerificationError
-from vsr.training.data import sources
 from vsr.training.evaluate import PictureSet, Score, bicubic, score, upscaler
 from vsr.training.export import save
-from vsr.training.recipes import Recipe
+from vsr.training.pictures import sources
+from vsr.training.recipe import Recipe
 
 MOST_LOSS = 0.10  # dB an int8 model may lose against its float32 one
 LICENCE = "Apache-2.0"

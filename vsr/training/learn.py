@@ -1,0 +1,221 @@
+"""The training loop, Lightning's: checkpoints, resuming to the same bits on one thread, several devices, curves."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, IterableDataset
+
+from vsr.metrics import psnr, to_uint8
+from vsr.networks.mxcy import MxCy
+from vsr.training.data import Dataset, Pair
+from vsr.training.recipe import Loss, Stage
+
+Model = TypeVar("Model", bound=nn.Module)
+Batch = tuple[Tensor, Tensor, int]
+
+REVIVAL = 64  # patches by which channels count as dead
+VALIDATION_SIDE = 192  # low-resolution pixels of the centre piece a held-out picture is judged by
+EXPECTED = ("does not have many workers", "IterableDataset", "exists and is not empty", "LeafSpec")  # Lightning's
+EVERY = 2_500  # steps between checkpoints and validations
+
+
+def fit(
+    model: Model,
+    dataset: Dataset,
+    stages: tuple[Stage, ...],
+    *,
+    seed: int,
+    average: float,
+    checkpoint: Path,
+    resume: bool = False,
+    every: int = EVERY,
+    log: Callable[[str], None] = print,
+) -> Model:
+    """Train through all stages and return the moving average of the weights; save and validate `every` so many steps.
+
+    Batches depend on seed, step and device alone, so a run resumed from `checkpoint` equals an unbroken one.
+    """
+    learner = Learner(model, stages, seed)
+    total = sum(stage.steps for stage in stages)
+    every = min(every, total)
+    trainer = lightning.Trainer(
+        max_steps=total,
+        logger=TensorBoardLogger(checkpoint.parent, name="curves", version=checkpoint.name),
+        callbacks=[
+            EMAWeightAveraging(decay=average),
+            ModelCheckpoint(
+                checkpoint.parent, checkpoint.stem, every_n_train_steps=every, enable_version_counter=False
+            ),
+            Says(log, total, checkpoint.with_name(f"{checkpoint.name}.csv")),
+        ],
+        val_check_interval=every,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=100,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    last = checkpoint.with_name(f"{checkpoint.name}.ckpt")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=f".*({'|'.join(EXPECTED)})")
+        trainer.fit(
+            learner,
+            DataLoader(Patches(dataset, stages, seed, learner), batch_size=None),
+            DataLoader(cast(Any, [(pair.low, pair.high) for pair in dataset.holdout]), batch_size=None),
+            ckpt_path=last if resume and last.exists() else None,
+        )
+    return model
+
+
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
+
+
+class Patches(IterableDataset[Batch]):
+    """Batches of a run, from the step on at which the learner stands."""
+
+    def __init__(self, dataset: Dataset, stages: tuple[Stage, ...], seed: int, learner: Learner) -> None:
+        self.dataset, self.stages, self.seed, self.learner = dataset, stages, seed, learner
+
+    def __iter__(self) -> Iterator[Batch]:
+        dataset, step = self.dataset.to(self.learner.device), self.learner.global_step
+        rank, ranks = self.learner.global_rank, self.learner.trainer.world_size
+        while True:
+            stage, _ = stage_at(self.stages, step)
+            low, high = dataset.batch(step * ranks + rank, seed=self.seed, size=stage.batch, patch=stage.patch)
+            yield low, high, step
+            step += 1
+
+
+class Learner(lightning.LightningModule):
+    """A network with its loss and its rate, step by step."""
+
+    def __init__(self, model: nn.Module, stages: tuple[Stage, ...], seed: int) -> None:
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.stages, self.seed = stages, seed
+
+    def configure_optimizers(self) -> Any:
+        adam = torch.optim.Adam(self.model.parameters(), lr=1.0, betas=(0.9, 0.99), fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: rate_at(self.stages, step))
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, batch: Batch, _index: int) -> Tensor:
+        low, high, step = batch
+        stage, local = stage_at(self.stages, step)
+        if local == 0 and stage.revive and isinstance(self.model, MxCy):
+            self._revive(low, stage.revive)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=stage.bfloat16):
+            result = self.model(as_input(low))
+        loss = distance(result.float(), as_input(high), stage)
+        self.log("loss", 255 * loss)
+        return loss
+
+    def validation_step(self, pair: tuple[Tensor, Tensor], _index: int) -> None:
+        self.log("holdout", score(self.model, Pair(*pair), cast(Any, self.model).scale, self.device), batch_size=1)
+
+    def _revive(self, low: Tensor, least: float) -> None:
+        """Dead channels live again and the optimiser forgets."""
+        torch.manual_seed(self.seed)
+        cast(MxCy, self.model).revive(as_input(low), least=least)
+        cast(torch.optim.Optimizer, self.optimizers(use_pl_optimizer=False)).state.clear()
+
+
+class Says(Callback):
+    """A line at every validation: step, loss, held-out PSNR, speed and the time left; the first three in a file too."""
+
+    def __init__(self, say: Callable[[str], None], total: int, curve: Path) -> None:
+        self.say, self.total, self.curve, self.begin, self.first = say, total, curve, 0.0, 0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.begin, self.first = time.perf_counter(), trainer.global_step
+        if not self.first:
+            self.curve.write_text("step,loss,holdout\n")
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        step, loss, holdout = trainer.global_step, *(float(trainer.callback_metrics[k]) for k in ("loss", "holdout"))
+        each = (time.perf_counter() - self.begin) / max(1, step - self.first)
+        with self.curve.open("a") as file:
+            file.write(f"{step},{loss:.4f},{holdout:.3f}\n")
+        self.say(
+            f"step {step} of {self.total} loss {loss:.4f} holdout {holdout:.3f} dB, "
+            f"{1000 * each:.1f} ms a step, {(self.total - step) * each / 60:.0f} min left"
+        )
+
+
+def distance(result: Tensor, reference: Tensor, stage: Stage) -> Tensor:
+    """The stage's loss between pictures of 0..1."""
+    loss = LOSSES[stage.loss](result, reference)
+    if stage.spectrum:
+        loss = loss + stage.spectrum * functional.l1_loss(_amplitudes(result), _amplitudes(reference))
+    return loss
+
+
+def _charbonnier(result: Tensor, reference: Tensor) -> Tensor:
+    """Lai et al., CVPR 2017, equation 2."""
+    return torch.sqrt((result - reference) ** 2 + 1e-6).mean()
+
+
+LOSSES: Mapping[Loss, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": functional.l1_loss,
+    "l2": functional.mse_loss,
+    "charbonnier": _charbonnier,
+}
+
+
+def _amplitudes(pictures: Tensor) -> Tensor:
+    spectrum: Tensor = torch.fft.rfft2(pictures, norm="ortho")
+    return spectrum.abs()
+
+
+def as_input(planes: Tensor) -> Tensor:
+    """(N, 1, H, W) 8-bit planes as float32 0..1, channels last."""
+    return (planes.float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def validate(model: nn.Module, dataset: Dataset) -> float:
+    """Mean PSNR over the centre pieces of the held-out pictures, on the CPU."""
+    scores = [score(model, pair, dataset.scale, torch.device("cpu")) for pair in dataset.holdout]
+    return sum(scores) / len(scores)
+
+
+@torch.no_grad()
+def score(model: nn.Module, pair: Pair, scale: int, device: torch.device) -> float:
+    """PSNR in dB of the centre piece of a held-out picture."""
+    context = cast(int, model.context)
+    height, width = (min(VALIDATION_SIDE, side - 2 * context) // 2 * 2 for side in pair.low.shape)
+    y, x = ((s - 2 * context - side) // 2 for s, side in zip(pair.low.shape, (height, width), strict=True))
+    low = pair.low[y : y + height + 2 * context, x : x + width + 2 * context]
+    high = pair.high[scale * y : scale * (y + height), scale * x : scale * (x + width)]
+    result = model(as_input(low[None, None].to(device)))[0, 0]
+    return psnr(to_uint8(255 * result.float().cpu().numpy()), high.cpu().numpy(), border=scale)
+
+
+def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, int]:
+    """The stage `step` falls in, and the step within it, both from 0."""
+    for stage in stages:
+        if step < stage.steps:
+            break
+        step -= stage.steps
+    return stage, step
+
+
+def rate_at(stages: tuple[Stage, ...], step: int) -> float:
+    """The learning rate of `step` (from 0)."""
+    stage, local = stage_at(stages, step)
+    warm = min(1.0, (local + 1) / (stage.warmup + 1))
+    done = max(0.0, (local - stage.warmup) / max(1, stage.steps - stage.warmup))
+    return stage.rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
