@@ -5,9 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vsr.errors import VsrError
 from vsr.training.recipe import Recipe, find, known
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vsr.training.quantise import QuantisedMxCy
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,19 +29,30 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(recipe: Recipe, arguments: argparse.Namespace) -> None:
-    from vsr.training.evaluate import PictureSet
-    from vsr.training.quantise import as_float, as_int8
-    from vsr.training.release import Releaser
     from vsr.training.train import train, train_int8
 
     data, out, resume = arguments.data, arguments.out, arguments.resume
     out.mkdir(parents=True, exist_ok=True)
+    network = train(recipe, data, out, resume=resume)
+    quantised = train_int8(recipe, data, out, resume=resume) if recipe.quantisation else None
+    if not arguments.weights_only:
+        _release(recipe, arguments, network, quantised)
+
+
+def _release(
+    recipe: Recipe, arguments: argparse.Namespace, network: nn.Module, quantised: QuantisedMxCy | None
+) -> None:
+    from vsr.training.evaluate import PictureSet
+    from vsr.training.quantise import as_float, as_int8
+    from vsr.training.release import Releaser
+
+    data = arguments.data
     test = PictureSet.read(arguments.test) if arguments.test else PictureSet.held_out(data)
-    releaser = Releaser(engines=out, data=data, test=test)
-    result = releaser.write_float(as_float(train(recipe, data, out, resume=resume), recipe.network), recipe)
+    releaser = Releaser(engines=arguments.out, data=data, test=test)
+    result = releaser.write_float(as_float(network, recipe.network), recipe)
     print(f"{recipe.name}.onnx: {result.psnr:.3f} dB, SSIM {result.ssim:.4f} on {test.name}")
-    if recipe.quantisation:
-        result = releaser.write_int8(as_int8(train_int8(recipe, data, out, resume=resume), recipe.network), recipe)
+    if quantised is not None:
+        result = releaser.write_int8(as_int8(quantised, recipe.network), recipe)
         print(f"{recipe.name}_int8.onnx: {result.psnr:.3f} dB, SSIM {result.ssim:.4f} on {test.name}")
 
 
@@ -49,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for models, weights, checkpoints and curves")
     parser.add_argument("--steps", type=int, help="float steps in all; every stage is cut in proportion")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
+    parser.add_argument(
+        "--weights-only",
+        action="store_true",
+        help="write no models, for a machine without OpenVINO; --resume does later",
+    )
     return parser
 
 

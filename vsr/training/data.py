@@ -5,6 +5,7 @@ Large pictures are also taken at half size. The low resolution is MATLAB-style b
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,7 +133,7 @@ def _decode_all(folder: Path, cache: Path, scale: int) -> None:
             sizes.append(low.shape)
             held.append(is_held_out(index))
     cache.parent.mkdir(parents=True, exist_ok=True)
-    partial = cache.with_suffix(".partial.npz")
+    partial = cache.with_suffix(f".{os.getpid()}.npz")  # several runs may begin together
     np.savez(partial, high=np.concatenate(highs), low=np.concatenate(lows), sizes=np.array(sizes), held=np.array(held))
     partial.replace(cache)
 

@@ -12,6 +12,7 @@ from typing import Any
 import onnx
 
 from vsr.errors import VerificationError
+from vsr.networks.table import NETWORKS
 from vsr.training.evaluate import PictureSet, Score, bicubic, score, upscaler
 from vsr.training.export import save
 from vsr.training.pictures import sources
@@ -80,7 +81,7 @@ class Releaser:
             "seed": recipe.seed,
             "steps": sum(stage.steps for stage in recipe.stages),
             "quantisation_steps": sum(stage.steps for stage in recipe.quantisation) if precision == "int8" else 0,
-            "data": sources(self.data),
+            "data": [] if NETWORKS[recipe.network].family == "cubic" else sources(self.data),
             "licence": LICENCE,
         }
         self._update(lambda entries: [*(other for other in entries if other["file"] != name), entry])

@@ -35,8 +35,10 @@ def train(
     """The float network of `recipe`, as it is trained; its weights are kept in `out`/NAME.safetensors.
 
     `out` also holds the decoded pictures, checkpoints and curves. A recipe that starts from another needs that one's
-    weights in `out` first.
+    weights in `out` first. Resuming takes finished weights as they are.
     """
+    if resume and _file(out, recipe.name).exists():
+        return load_trained(recipe, out)
     model = start(recipe, out)
     if isinstance(model, SparseCoding):
         learn(model, _pictures(recipe, data, out, model), seed=recipe.seed)
@@ -52,7 +54,7 @@ def train(
             log=log,
         )
         draw(out / f"{recipe.name}.csv", out / f"{recipe.name}.png")
-    save_file(_contiguous(model), out / f"{recipe.name}.safetensors")
+    save_file(_contiguous(model), _file(out, recipe.name))
     return model
 
 
@@ -62,6 +64,10 @@ def train_int8(
     """The quantised network of `recipe` from the float weights in `out`; its own are kept in `out`/NAME_int8."""
     float_network = load_trained(recipe, out)
     assert isinstance(float_network, MxCy)
+    if resume and _file(out, f"{recipe.name}_int8").exists():
+        model = QuantisedMxCy(float_network)
+        model.load_state_dict(_weights(out, f"{recipe.name}_int8"))
+        return model
     dataset = _pictures(recipe, data, out, float_network)
     model = fit(
         calibrated(float_network, dataset, seed=recipe.seed),
@@ -73,7 +79,7 @@ def train_int8(
         resume=resume,
         log=log,
     )
-    save_file(_contiguous(model), out / f"{recipe.name}_int8.safetensors")
+    save_file(_contiguous(model), _file(out, f"{recipe.name}_int8"))
     return model
 
 
@@ -116,12 +122,16 @@ def _pictures(recipe: Recipe, data: Path, out: Path, model: nn.Module) -> Datase
     return load(data, out / f"x{recipe.scale}.npz", scale=recipe.scale, context=cast(int, model.context))
 
 
+def _file(out: Path, name: str) -> Path:
+    return out / f"{name}.safetensors"
+
+
 def _contiguous(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
 
 
 def _weights(out: Path, name: str) -> dict[str, Tensor]:
-    path = out / f"{name}.safetensors"
+    path = _file(out, name)
     if not path.exists():
         raise InputError(f"{path} is missing; train the recipe {name} into {out} first")
     try:
