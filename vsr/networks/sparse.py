@@ -25,9 +25,10 @@ class SparseCoding(nn.Module):
     """
 
     derivatives: Tensor
-    coarse: Tensor
+    analysis: Tensor
+    kept: Tensor
+    threshold: Tensor
     fine: Tensor
-    penalty: Tensor
 
     def __init__(self, scale: int) -> None:
         super().__init__()
@@ -39,10 +40,19 @@ class SparseCoding(nn.Module):
         kernels = torch.zeros(4, 1, 5, 5)
         kernels[0, 0, 2], kernels[1, 0, :, 2], kernels[2, 0, 2], kernels[3, 0, :, 2] = first, first, second, second
         self.register_buffer("derivatives", kernels, persistent=False)
-        coarse = torch.randn(ATOMS, 4, 2 * PATCH, 2 * PATCH)
-        self.register_buffer("coarse", coarse / torch.linalg.vector_norm(coarse, dim=(1, 2, 3), keepdim=True))
+        self.register_buffer("analysis", torch.zeros(ATOMS, 4, 2 * PATCH, 2 * PATCH))
+        self.register_buffer("kept", torch.zeros(ATOMS, ATOMS, 1, 1))
+        self.register_buffer("threshold", torch.zeros(()))
         self.register_buffer("fine", torch.zeros(ATOMS, 1, scale * PATCH, scale * PATCH))
-        self.register_buffer("penalty", torch.tensor(0.1))
+        self.hold(functional.normalize(torch.randn(ATOMS, 4 * (2 * PATCH) ** 2)), 0.1)
+
+    def hold(self, atoms: Tensor, penalty: float) -> None:
+        """Take a coarse dictionary, (atoms, features of a patch), and lambda; a step of ISTA is 1 / |D D^T|."""
+        gram = atoms @ atoms.T
+        step = 1 / gram.abs().sum(0).max()  # no more than the inverse of the largest eigenvalue
+        self.analysis.copy_((step * atoms).reshape(self.analysis.shape))
+        self.kept.copy_((torch.eye(ATOMS) - step * gram)[:, :, None, None])
+        self.threshold.copy_(step * penalty)
 
     def features(self, x: Tensor) -> Tensor:
         """(N, 4, 2h, 2w) of (N, 1, h + 8, w + 8)."""
@@ -51,14 +61,10 @@ class SparseCoding(nn.Module):
 
     def codes(self, x: Tensor) -> Tensor:
         """(N, atoms, h - 2, w - 2) for every patch of the features of (N, 1, h + 8, w + 8)."""
-        flat = self.coarse.flatten(1)
-        gram = flat @ flat.T
-        step = 1 / gram.abs().sum(0).max()  # no more than the inverse of the largest eigenvalue
-        seen = functional.conv2d(self.features(x), step * self.coarse, stride=2)
-        keep = (torch.eye(ATOMS) - step * gram)[:, :, None, None]
-        code = _shrunk(seen, step * self.penalty)
+        seen = functional.conv2d(self.features(x), self.analysis, stride=2)
+        code = _shrunk(seen, self.threshold)
         for _ in range(STEPS - 1):
-            code = _shrunk(functional.conv2d(code, keep) + seen, step * self.penalty)
+            code = _shrunk(functional.conv2d(code, self.kept) + seen, self.threshold)
         return code
 
     def forward(self, x: Tensor) -> Tensor:

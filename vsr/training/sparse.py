@@ -42,8 +42,7 @@ def learn(model: SparseCoding, dataset: Dataset, *, seed: int, patches: int = PA
         warnings.simplefilter("ignore", ConvergenceWarning)  # of single patches, which don't matter
         atoms = learner.fit(features).components_
     atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
-    model.coarse.copy_(torch.from_numpy(atoms).float().reshape(model.coarse.shape))
-    model.penalty.fill_(PENALTY)
+    model.hold(torch.from_numpy(atoms).float(), PENALTY)
     model.fine.copy_(_fitted(model, given, wanted).reshape(model.fine.shape))
     return model
 
