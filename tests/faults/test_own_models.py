@@ -6,6 +6,7 @@ import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from onnx import ModelProto, TensorProto, helper
@@ -123,14 +124,20 @@ def test_a_pickle_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_checkpoint_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
-    from vsr.training.recipes import RECIPES
+    from vsr.training.learn import fit
+    from vsr.training.recipe import Stage, find
     from vsr.training.train import load_trained
 
     monkeypatch.chdir(tmp_path)
-    recipe = next(iter(RECIPES.values()))
-    torch.save({"weight": Opened()}, f"{recipe.name}.pt")
+    recipe = find("m4c8_x2")
+    Path(f"{recipe.name}.safetensors").write_bytes(pickle.dumps({"weight": Opened()}))
     with pytest.raises(InputError, match="not weights that vsr-train wrote"):
         load_trained(recipe, Path())
+    torch.save({"state_dict": Opened()}, f"{recipe.name}.ckpt")
+    stages, model = (Stage(steps=1, rate=1e-3),), torch.nn.Linear(1, 1)
+    dataset = SimpleNamespace(holdout=())
+    with pytest.raises(InputError, match=r"m4c8_x2\.ckpt: not a checkpoint that vsr-train wrote"):
+        fit(model, dataset, stages, seed=1, average=0.9, checkpoint=Path(recipe.name), resume=True)  # type: ignore[arg-type]
     assert not Path("opened").exists()
 
 

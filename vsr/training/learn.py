@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeVar, cast
 
 import lightning
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
+from vsr.errors import InputError
 from vsr.metrics import psnr, to_uint8
 from vsr.networks.mxcy import MxCy
 from vsr.training.data import Dataset, Pair
@@ -72,12 +74,16 @@ def fit(
     last = checkpoint.with_name(f"{checkpoint.name}.ckpt")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=f".*({'|'.join(EXPECTED)})")
-        trainer.fit(
-            learner,
-            DataLoader(Patches(dataset, stages, seed, learner), batch_size=None),
-            DataLoader(cast(Any, [(pair.low, pair.high) for pair in dataset.holdout]), batch_size=None),
-            ckpt_path=last if resume and last.exists() else None,
-        )
+        try:
+            trainer.fit(
+                learner,
+                DataLoader(Patches(dataset, stages, seed, learner), batch_size=None),
+                DataLoader(cast(Any, [(pair.low, pair.high) for pair in dataset.holdout]), batch_size=None),
+                ckpt_path=last if resume and last.exists() else None,
+                weights_only=True,
+            )
+        except UnpicklingError as error:
+            raise InputError(f"{last}: not a checkpoint that vsr-train wrote; delete it to start over") from error
     return model
 
 
