@@ -75,13 +75,14 @@ def test_pytorch_runs_float32_by_itself() -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_models_keep_the_contract(path: Path) -> None:
     facts = inspect(path)
-    radius = NETWORKS[path.stem.split("_")[0]].radius(facts.scale)
+    network = NETWORKS[path.stem.split("_")[0]]
+    radius = network.radius(facts.scale)
     assert f"_x{facts.scale}" in path.stem
     assert facts.int8 == path.stem.endswith("_int8")
     assert facts.radius == radius
     bound = receptive_radius(load_model(path))
-    assert bound is not None
-    assert radius <= bound <= radius + 1
+    assert (bound is None) == (network.family == "sparse")  # it cuts and joins, which isn't followed
+    assert bound is None or radius <= bound <= radius + 1
 
 
 def test_a_shipped_file_that_changed_is_refused(tmp_path: Path) -> None:

@@ -5,15 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vsr.errors import VsrError
 from vsr.training.recipe import Recipe, find, known
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from vsr.training.quantise import QuantisedMxCy
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,25 +29,14 @@ def _train(recipe: Recipe, arguments: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     network = train(recipe, data, out, resume=resume)
     quantised = train_int8(recipe, data, out, resume=resume) if recipe.quantisation else None
-    if not arguments.weights_only:
-        _release(recipe, arguments, network, quantised)
-
-
-def _release(
-    recipe: Recipe, arguments: argparse.Namespace, network: nn.Module, quantised: QuantisedMxCy | None
-) -> None:
+    if arguments.weights_only:
+        return
     from vsr.training.evaluate import PictureSet
-    from vsr.training.quantise import as_float, as_int8
     from vsr.training.release import Releaser
 
-    data = arguments.data
     test = PictureSet.read(arguments.test) if arguments.test else PictureSet.held_out(data)
-    releaser = Releaser(engines=arguments.out, data=data, test=test)
-    result = releaser.write_float(as_float(network, recipe.network), recipe)
-    print(f"{recipe.name}.onnx: {result.psnr:.3f} dB, SSIM {result.ssim:.4f} on {test.name}")
-    if quantised is not None:
-        result = releaser.write_int8(as_int8(quantised, recipe.network), recipe)
-        print(f"{recipe.name}_int8.onnx: {result.psnr:.3f} dB, SSIM {result.ssim:.4f} on {test.name}")
+    for name, result in Releaser(engines=out, data=data, test=test).write(recipe, network, quantised):
+        print(f"{name}: {result.psnr:.3f} dB, SSIM {result.ssim:.4f} on {test.name}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -28,7 +28,6 @@ from vsr.training.recipe import Loss, Stage
 Model = TypeVar("Model", bound=nn.Module)
 Batch = tuple[Tensor, Tensor, int]
 
-REVIVAL = 64  # patches by which channels count as dead
 VALIDATION_SIDE = 192  # low-resolution pixels of the centre piece a held-out picture is judged by
 EXPECTED = ("does not have many workers", "IterableDataset", "exists and is not empty", "LeafSpec")  # Lightning's
 EVERY = 2_500  # steps between checkpoints and validations

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
+from torch import nn
 
 from vsr.errors import VerificationError
 from vsr.networks.table import NETWORKS
 from vsr.training.evaluate import PictureSet, Score, bicubic, score, upscaler
 from vsr.training.export import save
 from vsr.training.pictures import sources
+from vsr.training.quantise import QuantisedMxCy, as_float, as_int8
 from vsr.training.recipe import Recipe
 
 MOST_LOSS = 0.10  # dB an int8 model may lose against its float32 one
@@ -35,6 +37,12 @@ class Releaser:
     engines: Path
     data: Path
     test: PictureSet
+
+    def write(self, recipe: Recipe, network: nn.Module, quantised: QuantisedMxCy | None) -> Iterator[tuple[str, Score]]:
+        """Writes what was trained; yields each file's name and score. VerificationError: as `write_int8`."""
+        yield f"{recipe.name}.onnx", self.write_float(as_float(network, recipe.network), recipe)
+        if quantised is not None:
+            yield f"{recipe.name}_int8.onnx", self.write_int8(as_int8(quantised, recipe.network), recipe)
 
     def write_float(self, model: onnx.ModelProto, recipe: Recipe) -> Score:
         """Writes NAME.onnx and enters it; an int8 model of an earlier float one is removed."""
