@@ -12,12 +12,11 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
 from vsr.errors import InputError
-from vsr.frame import Chroma, Colour, PlanarFormat, Plane, Planes
+from vsr.frame import FULL, Chroma, Colour, PlanarFormat, Plane, Planes
 
 if TYPE_CHECKING:
     from av.video.plane import VideoPlane
 
-FULL = 2  # AVCOL_RANGE
 RGB, BT709, UNSPECIFIED = 0, 1, 2  # matrix coefficients, H.273 table 4
 RANGES = ("MPEG", "JPEG")
 MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}  # H.273's to swscale's

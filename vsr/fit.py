@@ -16,12 +16,11 @@ from av.video.frame import VideoFrame
 from vsr.colour import tag_frame
 from vsr.convert import copy_out, relaid, rescaled, samples, with_chroma
 from vsr.encoders import handed
-from vsr.frame import SUBSAMPLING, Frame, PlanarFormat, Plane, Planes
+from vsr.frame import FULL, SUBSAMPLING, Frame, PlanarFormat, Plane, Planes
 from vsr.job import Job
 
 Size = tuple[int, int]
 SAME_SHAPE = Fraction(1, 100)  # beyond this a change of shape is seen
-FULL = 2  # AVCOL_RANGE
 
 
 def picture(frame: Frame, job: Job) -> VideoFrame:

@@ -34,6 +34,7 @@ CHROMA_SITES: Mapping[ChromaLocation, tuple[int, int]] = MappingProxyType(
         "bottom": (1, 2),
     }
 )
+LIMITED, FULL = 1, 2  # ranges, FFmpeg's AVCOL_RANGE
 PLANE_ALIGNMENT = 256  # bytes; what CUDA's and AVX-512's fastest copies ask for
 SUBSAMPLING: Mapping[Chroma, tuple[int, int]] = MappingProxyType({"420": (2, 2), "422": (2, 1), "444": (1, 1)})
 

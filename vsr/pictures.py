@@ -14,7 +14,7 @@ from vsr import fit
 from vsr.colour import UPRIGHT, tag_frame, turn
 from vsr.convert import MATRICES, copy_out, with_chroma
 from vsr.errors import OutputError, VerificationError
-from vsr.frame import Frame
+from vsr.frame import LIMITED, Frame
 from vsr.report import Report, counted
 from vsr.sequences import Pattern
 
@@ -37,7 +37,6 @@ LOSSY = frozenset({".jpg", ".jpeg"})
 NO_ALPHA = frozenset({".jpg", ".jpeg", ".bmp"})
 DEEP = frozenset({".png", ".tif", ".tiff"})  # hold 16 bits; OpenCV would saturate such samples in the others
 BT709, BT601 = 1, 5  # matrix coefficients, H.273 table 4
-LIMITED = 1  # AVCOL_RANGE
 HD_LINES = 720  # untagged pictures of more lines than this, or as many, are BT.709
 
 

@@ -25,13 +25,11 @@ from vsr.encode import (
 )
 from vsr.encoders import HEVC, choose_encoder, even, facts_of, finer, hevc_first
 from vsr.errors import OutputError, UsageError
-from vsr.frame import PlanarFormat
+from vsr.frame import FULL, PlanarFormat
 from vsr.job import Encoder, Source
 from vsr.sei import family_of
 from vsr.settings import SCALES, RunSettings
 from vsr.tracks import CONTAINERS, container_for
-
-FULL_RANGE = 2  # AVCOL_RANGE
 
 
 def check_output(source: str, output: str, *, overwrite: bool) -> None:
@@ -115,7 +113,7 @@ def encoder_for(settings: RunSettings, source: Source, scale: int) -> tuple[Enco
         encoders = hevc_first(encoders)
     candidates = replace(container, encoders=sidedata.keeping(source.side_data, encoders))
     codec, pix_fmt, options = choose_encoder(source.format, candidates, settings.encode, settings.output)
-    if source.facts.colour.range == FULL_RANGE and not keeps_range(codec, container.muxer):
+    if source.facts.colour.range == FULL and not keeps_range(codec, container.muxer):
         raise OutputError(f"{settings.output}: {codec} in .mov can't say that samples are of full range; .mkv can")
     size, aspect = _shape(settings, source, scale, (codec, pix_fmt), notes)
     location = stored_location(source, pix_fmt)

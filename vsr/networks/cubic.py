@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vsr.metrics import cubic
-
-RADIUS = 2
+from vsr.networks.table import CUBIC_RADIUS
 
 
 class Cubic(nn.Module):
@@ -24,9 +23,9 @@ class Cubic(nn.Module):
 
     def __init__(self, scale: int, a: float = -0.5) -> None:
         super().__init__()
-        self.context = RADIUS
+        self.context = CUBIC_RADIUS
         self.scale = scale
-        across = cubic(_distances(scale, RADIUS), a)
+        across = cubic(_distances(scale, CUBIC_RADIUS), a)
         self.register_buffer("taps", _separable(across)[:, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

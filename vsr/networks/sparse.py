@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr.networks.cubic import RADIUS, Cubic
+from vsr.networks.cubic import Cubic
+from vsr.networks.table import CUBIC_RADIUS
 
 ATOMS = 256
 STEPS = 12
 PATCH = 3  # low-resolution pixels a side
-CONTEXT = RADIUS + 4
+CONTEXT = CUBIC_RADIUS + 4
 
 
 class SparseCoding(nn.Module):
@@ -68,7 +69,7 @@ class SparseCoding(nn.Module):
         return code
 
     def forward(self, x: Tensor) -> Tensor:
-        margin = self.context - RADIUS
+        margin = self.context - CUBIC_RADIUS
         enlarged: Tensor = self.enlarged(x[:, :, margin:-margin, margin:-margin])
         detail = functional.conv_transpose2d(self.codes(x), self.fine, stride=self.scale) / PATCH**2
         surplus = 2 * self.scale  # patches that begin two pixels outside

@@ -8,7 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from vsr.networks.cubic import RADIUS, Cubic
+from vsr.networks.cubic import Cubic
+from vsr.networks.table import CUBIC_RADIUS
 
 
 class SRCNN(nn.Module):
@@ -20,9 +21,9 @@ class SRCNN(nn.Module):
     def __init__(self, middle: int, last: int, scale: int) -> None:
         super().__init__()
         margin = 4 + middle // 2 + last // 2
-        self.context = RADIUS + ceil(margin / scale)
+        self.context = CUBIC_RADIUS + ceil(margin / scale)
         self.scale = scale
-        self.surplus = (self.context - RADIUS) * scale - margin
+        self.surplus = (self.context - CUBIC_RADIUS) * scale - margin
         self.enlarged = Cubic(scale)
         self.features = nn.Conv2d(1, 64, 9)
         self.mapping = nn.Conv2d(64, 32, middle)

@@ -6,7 +6,8 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from vsr.networks.cubic import RADIUS, Cubic
+from vsr.networks.cubic import Cubic
+from vsr.networks.table import CUBIC_RADIUS
 
 WIDTH = 64
 
@@ -21,7 +22,7 @@ class VDSR(nn.Module):
 
     def __init__(self, depth: int, scale: int) -> None:
         super().__init__()
-        self.context = RADIUS
+        self.context = CUBIC_RADIUS
         self.scale = scale
         self.enlarged = Cubic(scale)
         inner = [nn.Conv2d(WIDTH, WIDTH, 3, padding=1) for _ in range(depth - 2)]

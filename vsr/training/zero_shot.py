@@ -20,6 +20,7 @@ from vsr.backends import cache_folder
 from vsr.errors import InputError, UsageError
 from vsr.job import identity
 from vsr.metrics import imresize, modcrop, to_uint8
+from vsr.networks.table import CUBIC_RADIUS
 from vsr.pipeline import decoded
 from vsr.probe import probe
 from vsr.report import Report
@@ -86,9 +87,9 @@ def learn(
 def own_dataset(planes: list[Plane], scale: int) -> Dataset:
     """Pairs of the planes at some sizes and what these are reduced; the first pair is also what is validated by."""
     fathers = [modcrop(to_uint8(imresize(plane, size)), scale) for plane in planes for size in SIZES]
-    padded = [np.pad(to_uint8(imresize(father, 1 / scale)), 2, "edge") for father in fathers]
+    padded = [np.pad(to_uint8(imresize(father, 1 / scale)), CUBIC_RADIUS, "edge") for father in fathers]
     first = Pair(torch.from_numpy(padded[0]), torch.from_numpy(fathers[0]))
-    return Dataset(Planes.of(padded), Planes.of(fathers), (first,), scale, context=2)
+    return Dataset(Planes.of(padded), Planes.of(fathers), (first,), scale, CUBIC_RADIUS)
 
 
 def _luma(settings: RunSettings) -> list[Plane]:

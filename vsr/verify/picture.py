@@ -11,14 +11,13 @@ from vsr.decode import pictures
 from vsr.demux import open_input, packets
 from vsr.encode import keeps_location, keeps_matrix, keeps_primaries, stored_location
 from vsr.encoders import decoded_as
-from vsr.frame import ChromaLocation, TrackFacts
+from vsr.frame import LIMITED, ChromaLocation, TrackFacts
 from vsr.job import Encoder, Job
 from vsr.report import Report
 from vsr.sei import family_of, kept_by_av1
 from vsr.tracks import Container, container_for
 
 Matrix = tuple[int, ...] | None
-LIMITED = 1  # AVCOL_RANGE; what YUV is when nobody says, and what some codecs can only say by saying nothing
 
 
 def check_picture(job: Job, output: str, wrong: list[str]) -> None:
@@ -45,6 +44,7 @@ def check_picture(job: Job, output: str, wrong: list[str]) -> None:
         "size": ((encoder.width, encoder.height), (first.width, first.height)),
         "aspect": (encoder.aspect, facts.aspect),
         "pixel format": (decoded_as(encoder.codec, encoder.pix_fmt), first.format.name.replace("yuvj", "yuv")),
+        # what YUV is when nobody says, and what some codecs can only say by saying nothing
         "range": (planned.range or LIMITED, read.range or LIMITED),
         "primaries": (planned.primaries if stated else UNSPECIFIED, read.primaries),
         "transfer": (planned.transfer, read.transfer),
