@@ -20,6 +20,7 @@ import openvino  # noqa: E402
 
 from clips import Clip  # noqa: E402
 from vsr.cli import eval as eval_command  # noqa: E402
+from vsr.cli import run as run_command  # noqa: E402
 from vsr.cli import train as train_command  # noqa: E402
 from vsr.contract import inspect  # noqa: E402
 from vsr.errors import InputError, UsageError, VerificationError  # noqa: E402
@@ -33,8 +34,8 @@ from vsr.settings import RunSettings  # noqa: E402
 from vsr.training.data import Dataset, load  # noqa: E402
 from vsr.training.evaluate import PictureSet, score, upscaler  # noqa: E402
 from vsr.training.export import int8_model  # noqa: E402
-from vsr.training.learn import as_input, fit, rate_at, validate  # noqa: E402
-from vsr.training.pictures import pictures, read_luma, sources  # noqa: E402
+from vsr.training.learn import as_input, distance, fit, rate_at, validate  # noqa: E402
+from vsr.training.pictures import holdout_places, pictures, read_luma, sources  # noqa: E402
 from vsr.training.quantise import QuantisedMxCy, as_float, as_int8, int8_kernels  # noqa: E402
 from vsr.training.recipe import Stage, find, known  # noqa: E402
 from vsr.training.release import Releaser  # noqa: E402
@@ -107,6 +108,23 @@ def test_pictures_that_are_none_are_named(tmp_path: Path) -> None:
         read_luma(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize(("count", "places"), [(2, [1]), (20, [19]), (30, [25]), (80, [25, 75])])
+def test_some_pictures_are_always_held_out(count: int, places: list[int]) -> None:
+    assert list(holdout_places(count)) == places
+
+
+def test_two_pictures_are_enough_and_one_is_not(photographs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "few"
+    folder.mkdir()
+    first, second = pictures(photographs)[:2]
+    (folder / first.name).write_bytes(first.read_bytes())
+    with pytest.raises(InputError, match="one picture only"):
+        load(folder, tmp_path / "one.npz", scale=2, context=6)
+    (folder / second.name).write_bytes(second.read_bytes())
+    few = load(folder, tmp_path / "two.npz", scale=2, context=6)
+    assert (len(few.low.starts), len(few.holdout)) == (1, 1)
+
+
 def test_low_and_high_patches_lie_on_each_other(dataset: Dataset) -> None:
     low, high = dataset.batch(5, seed=1, size=32, patch=20)
     assert low.shape == (32, 1, 32, 32)
@@ -167,6 +185,23 @@ def test_a_resumed_run_equals_an_unbroken_one(dataset: Dataset, tmp_path: Path) 
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("loss", "spectrum", "expected"),
+    [
+        ("l1", 0, (0.3 + 0.1) / 4),
+        ("l2", 0, (0.3**2 + 0.1**2) / 4),
+        ("charbonnier", 0, ((0.3**2 + 1e-6) ** 0.5 + (0.1**2 + 1e-6) ** 0.5 + 2e-3) / 4),
+        ("l1", 0.5, (0.3 + 0.1) / 4 + 0.5 * (0.2 + 0.1 + 0.2 + 0.1) / 4),
+    ],
+)
+def test_losses_are_their_formulas(loss: Any, spectrum: float, expected: float) -> None:
+    """Against what a pencil gives: the 2x2 transform has amplitudes |a+-b+-c+-d| / 2."""
+    reference = torch.zeros(1, 1, 2, 2)
+    result = torch.tensor([[[[0.3, 0.0], [0.0, -0.1]]]])
+    stage = Stage(steps=1, rate=1.0, loss=loss, spectrum=spectrum)
+    assert float(distance(result, reference, stage)) == pytest.approx(expected, abs=1e-7)
+
+
 @pytest.mark.parametrize("name", known())
 def test_every_recipe_is_of_a_network_and_starts_from_another(name: str) -> None:
     recipe = find(name)
@@ -199,6 +234,18 @@ def test_zero_shot_learns_from_a_clip_and_remembers(tmp_path: Path, monkeypatch:
     small = Clip(size=(32, 32), pts=range(4)).write(tmp_path / "small.mp4")
     with pytest.raises(InputError, match="too small"):
         prepared(RunSettings.of(input=str(small), output="out.mp4", network="zssr"), said.append)
+
+
+def test_looking_before_running_is_with_the_network_that_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
+    clip = str(Clip(size=(96, 80), pts=range(30)).write(tmp_path / "in.mp4"))
+    learnt = prepared(RunSettings.of(input=clip, output="", network="zssr"), lambda line: None, steps=4).engine.model
+    assert run_command.main([clip, "--network", "zssr", "--dry-run"]) == 0
+    assert Path(json.loads(capsys.readouterr().out)["job"]["network"]["path"]) == learnt
+    assert run_command.main([clip, str(tmp_path / "a.png"), "--network", "zssr", "--preview", "0.2"]) == 0
+    assert (tmp_path / "a.png").exists()
 
 
 def test_sparse_coding_beats_interpolation(dataset: Dataset) -> None:

@@ -68,11 +68,12 @@ def _dispatch(args: argparse.Namespace, settings: RunSettings, stop: Stop) -> in
         raise OutputError(f"{args.report.parent}: no such folder for the report")
     if args.preview is not None or args.dry_run:
         with local(settings, lambda line: _say(args, line)) as source:
+            ready = _learnt(args, source.settings)
             if args.preview is not None:
-                preview.write(source.settings, args.preview)
+                preview.write(ready, args.preview)
                 _say(args, f"{settings.output}: before | after at {args.preview:g} s")
             else:
-                found = preview.estimate(source.settings)
+                found = preview.estimate(ready)
                 print(json.dumps(found, indent=2))
                 for line in (*found["job"]["notes"], preview.told(found["estimate"])):
                     _say(args, line)
@@ -105,7 +106,7 @@ def _one(args: argparse.Namespace, source: Local, stop: Stop) -> Report:
     from vsr.pipeline import run
     from vsr.probe import probe
 
-    settings, said = source.settings, set[str]()
+    settings, said = _learnt(args, source.settings), set[str]()
 
     def tell(notes: Iterable[str]) -> None:
         for note in notes:
@@ -113,8 +114,6 @@ def _one(args: argparse.Namespace, source: Local, stop: Stop) -> Report:
                 said.add(note)
                 _say(args, note)
 
-    if settings.engine.network == "zssr" and settings.engine.model is None:
-        settings = _zero_shot(args, settings)
     if stills.is_still(settings.input):
         report = stills.run(settings)
     else:
@@ -143,7 +142,10 @@ def _one(args: argparse.Namespace, source: Local, stop: Stop) -> Report:
     return report
 
 
-def _zero_shot(args: argparse.Namespace, settings: RunSettings) -> RunSettings:
+def _learnt(args: argparse.Namespace, settings: RunSettings) -> RunSettings:
+    """The settings with the network that learns from the input, where that is the one asked for."""
+    if settings.engine.network != "zssr" or settings.engine.model is not None:
+        return settings
     try:
         from vsr.training import zero_shot
     except ModuleNotFoundError as error:

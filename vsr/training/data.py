@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vsr.errors import InputError
 from vsr.metrics import imresize, modcrop, to_uint8
-from vsr.training.pictures import Plane, is_held_out, pictures, read_luma
+from vsr.training.pictures import Plane, holdout_places, pictures, read_luma
 
 LARGE = 500_000  # pixels from which a picture is also taken at half size
 
@@ -124,14 +124,17 @@ def load(folder: Path, cache: Path, *, scale: int, context: int) -> Dataset:
 
 def _decode_all(folder: Path, cache: Path, scale: int) -> None:
     highs, lows, sizes, held = [], [], [], []
-    for index, path in enumerate(pictures(folder)):
+    found = pictures(folder)
+    if len(found) < 2:
+        raise InputError(f"{folder}: one picture only, and one is kept to validate by; give two or more")
+    for index, path in enumerate(found):
         for plane in _sizes(read_luma(path)):
             high = modcrop(plane, scale)
             low = to_uint8(imresize(high, 1 / scale))
             highs.append(high.ravel())
             lows.append(low.ravel())
             sizes.append(low.shape)
-            held.append(is_held_out(index))
+            held.append(index in holdout_places(len(found)))
     cache.parent.mkdir(parents=True, exist_ok=True)
     partial = cache.with_suffix(f".{os.getpid()}.npz")  # several runs may begin together
     np.savez(partial, high=np.concatenate(highs), low=np.concatenate(lows), sizes=np.array(sizes), held=np.array(held))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vsr.backends import import_openvino
 from vsr.errors import UsageError
 from vsr.metrics import imresize, modcrop, psnr, ssim, to_uint8
-from vsr.training.pictures import Plane, is_held_out, pictures, read_luma
+from vsr.training.pictures import Plane, holdout_places, pictures, read_luma
 
 FRAME = (540, 960)  # rows, columns
 
@@ -41,8 +41,8 @@ class PictureSet:
     @classmethod
     def held_out(cls, folder: Path) -> PictureSet:
         """The pictures under `folder` that training leaves out."""
-        kept = (path for index, path in enumerate(pictures(folder)) if is_held_out(index))
-        return cls(f"held out of {folder.name}", tuple(map(read_luma, kept)))
+        found = pictures(folder)
+        return cls(f"held out of {folder.name}", tuple(read_luma(found[index]) for index in holdout_places(len(found))))
 
 
 @dataclass(frozen=True)

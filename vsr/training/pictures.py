@@ -37,9 +37,9 @@ def pictures(folder: Path) -> list[Path]:
     return found
 
 
-def is_held_out(index: int) -> bool:
-    """Whether the picture of that place in `pictures` is kept for validation."""
-    return index % HOLDOUT_EVERY == HOLDOUT_EVERY // 2
+def holdout_places(count: int) -> range:
+    """Which places in a list of so many `pictures` are kept for validation: at least one."""
+    return range(min(HOLDOUT_EVERY // 2, count - 1), count, HOLDOUT_EVERY)
 
 
 def sources(folder: Path) -> list[dict[str, str]]:
