@@ -1,4 +1,4 @@
-"""A video's first frames as a network is judged by them: reduced by MATLAB's bicubic, and coded in between on request."""
+"""A video's first frames to judge a network by: reduced by MATLAB's bicubic, and coded in between on request."""
 
 from __future__ import annotations
 
