@@ -68,3 +68,32 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def pytest_unconfigure() -> None:
     """A library's thread that keeps Python from ending fails the run, as a hanging test does (see pyproject.toml)."""
     faulthandler.dump_traceback_later(SECONDS_TO_EXIT, exit=True, file=sys.__stderr__)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums in one order, and no waiting for a core that other work holds."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Smooth shapes with sharp edges, 30 of them: enough for one to be held out."""
+    import cv2
+    import numpy as np
+
+    folder = tmp_path_factory.mktemp("pictures") / "synthetic"
+    folder.mkdir()
+    rng = np.random.default_rng(7)
+    for index in range(30):
+        canvas = cv2.resize(rng.integers(0, 256, (5, 6, 3)).astype(np.uint8), (173, 160), interpolation=cv2.INTER_CUBIC)
+        for _ in range(12):
+            centre = tuple(map(int, rng.integers(0, 160, 2)))
+            colour = tuple(map(int, rng.choice([0, 60, 255], 3)))
+            cv2.circle(canvas, centre, int(rng.integers(3, 30)), colour, -1, cv2.LINE_AA)
+        cv2.imwrite(str(folder / f"{index:02}.png"), canvas)
+    return folder.parent

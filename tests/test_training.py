@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from vsr.settings import RunSettings  # noqa: E402
 from vsr.training.data import Dataset, load  # noqa: E402
 from vsr.training.evaluate import PictureSet, score, upscaler  # noqa: E402
 from vsr.training.export import int8_model  # noqa: E402
-from vsr.training.learn import as_input, distance, fit, rate_at, validate  # noqa: E402
+from vsr.training.learn import as_input, fit, rate_at, validate  # noqa: E402
 from vsr.training.pictures import holdout_places, pictures, read_luma, sources  # noqa: E402
 from vsr.training.quantise import QuantisedMxCy, as_float, as_int8, int8_kernels  # noqa: E402
 from vsr.training.recipe import Stage, find, known  # noqa: E402
@@ -43,36 +42,13 @@ from vsr.training.sparse import learn  # noqa: E402
 from vsr.training.train import calibrated, load_trained, train  # noqa: E402
 from vsr.training.zero_shot import prepared  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHIPPED = sorted(models_folder().glob("*.onnx"))
 SHORT = (
     Stage(steps=4, rate=2e-3, batch=2, patch=12),
     Stage(steps=2, rate=1e-4, loss="l2", batch=2, patch=16, revive=0.5),
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums in one order, and no waiting for a core that other work holds."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Smooth shapes with sharp edges, 30 of them: enough for one to be held out."""
-    folder = tmp_path_factory.mktemp("pictures") / "synthetic"
-    folder.mkdir()
-    rng = np.random.default_rng(7)
-    for index in range(30):
-        canvas = cv2.resize(rng.integers(0, 256, (5, 6, 3)).astype(np.uint8), (173, 160), interpolation=cv2.INTER_CUBIC)
-        for _ in range(12):
-            centre = tuple(map(int, rng.integers(0, 160, 2)))
-            colour = tuple(map(int, rng.choice([0, 60, 255], 3)))
-            cv2.circle(canvas, centre, int(rng.integers(3, 30)), colour, -1, cv2.LINE_AA)
-        cv2.imwrite(str(folder / f"{index:02}.png"), canvas)
-    return folder.parent
 
 
 @pytest.fixture(scope="session")
@@ -183,23 +159,6 @@ def test_a_resumed_run_equals_an_unbroken_one(dataset: Dataset, tmp_path: Path) 
     resumed = run("b.pt", resume=True)
     for a, b in zip(unbroken.parameters(), resumed.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize(
-    ("loss", "spectrum", "expected"),
-    [
-        ("l1", 0, (0.3 + 0.1) / 4),
-        ("l2", 0, (0.3**2 + 0.1**2) / 4),
-        ("charbonnier", 0, ((0.3**2 + 1e-6) ** 0.5 + (0.1**2 + 1e-6) ** 0.5 + 2e-3) / 4),
-        ("l1", 0.5, (0.3 + 0.1) / 4 + 0.5 * (0.2 + 0.1 + 0.2 + 0.1) / 4),
-    ],
-)
-def test_losses_are_their_formulas(loss: Any, spectrum: float, expected: float) -> None:
-    """Against what a pencil gives: the 2x2 transform has amplitudes |a+-b+-c+-d| / 2."""
-    reference = torch.zeros(1, 1, 2, 2)
-    result = torch.tensor([[[[0.3, 0.0], [0.0, -0.1]]]])
-    stage = Stage(steps=1, rate=1.0, loss=loss, spectrum=spectrum)
-    assert float(distance(result, reference, stage)) == pytest.approx(expected, abs=1e-7)
 
 
 @pytest.mark.parametrize("name", known())

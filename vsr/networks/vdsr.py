@@ -17,7 +17,8 @@ class VDSR(nn.Module):
 
     Convolutions pad with zeros, as the paper's.
 
-    Its weights fit every scale: one network for all of them is what section 3.3 of the paper trains.
+    Its weights fit every scale: one network for all of them is what section 3.3 of the paper trains, where `forward` is
+    told the scale of its input.
     """
 
     def __init__(self, depth: int, scale: int) -> None:
@@ -33,8 +34,9 @@ class VDSR(nn.Module):
             nn.init.zeros_(cast(Tensor, layer.bias))
         nn.init.normal_(convolutions[-1].weight, std=1e-4)
 
-    def forward(self, x: Tensor) -> Tensor:
-        enlarged: Tensor = self.enlarged(x)
+    def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
+        enlarge = self.enlarged if scale is None else Cubic(scale).to(x.device)
+        enlarged: Tensor = enlarge(x)
         residual: Tensor = self.residual(enlarged)
         return enlarged + residual
 

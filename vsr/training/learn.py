@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import lightning
 import torch
@@ -26,16 +26,28 @@ from vsr.training.data import Dataset, Pair
 from vsr.training.recipe import Loss, Stage
 
 Model = TypeVar("Model", bound=nn.Module)
-Batch = tuple[Tensor, Tensor, int]
+Batch = tuple[Tensor, Tensor, list[Any], int]  # low, high, what else the network is told, step
 
 VALIDATION_SIDE = 192  # low-resolution pixels of the centre piece a held-out picture is judged by
 EXPECTED = ("does not have many workers", "IterableDataset", "exists and is not empty", "LeafSpec")  # Lightning's
 EVERY = 2_500  # steps between checkpoints and validations
 
 
+class Source(Protocol):
+    """Where batches come from: a `Dataset`, or what makes more of one."""
+
+    @property
+    def holdout(self) -> tuple[Pair, ...]: ...
+
+    def batch(self, step: int, *, seed: int, size: int, patch: int) -> tuple[Tensor, Tensor, *tuple[Any, ...]]:
+        """Low, high, and what else the network is told."""
+
+    def to(self, device: torch.device) -> Self: ...
+
+
 def fit(
     model: Model,
-    dataset: Dataset,
+    dataset: Source,
     stages: tuple[Stage, ...],
     *,
     seed: int,
@@ -92,7 +104,7 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertise
 class Patches(IterableDataset[Batch]):
     """Batches of a run, from the step on at which the learner stands."""
 
-    def __init__(self, dataset: Dataset, stages: tuple[Stage, ...], seed: int, learner: Learner) -> None:
+    def __init__(self, dataset: Source, stages: tuple[Stage, ...], seed: int, learner: Learner) -> None:
         self.dataset, self.stages, self.seed, self.learner = dataset, stages, seed, learner
 
     def __iter__(self) -> Iterator[Batch]:
@@ -100,8 +112,9 @@ class Patches(IterableDataset[Batch]):
         rank, ranks = self.learner.global_rank, self.learner.trainer.world_size
         while True:
             stage, _ = stage_at(self.stages, step)
-            low, high = dataset.batch(step * ranks + rank, seed=self.seed, size=stage.batch, patch=stage.patch)
-            yield low, high, step
+            drawn = dataset.batch(step * ranks + rank, seed=self.seed, size=stage.batch, patch=stage.patch)
+            low, high, *told = drawn
+            yield low, high, told, step
             step += 1
 
 
@@ -119,15 +132,20 @@ class Learner(lightning.LightningModule):
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
-        low, high, step = batch
+        low, high, told, step = batch
         stage, local = stage_at(self.stages, step)
         if local == 0 and stage.revive and isinstance(self.model, MxCy):
             self._revive(low, stage.revive)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=stage.bfloat16):
-            result = self.model(as_input(low))
+            result = self.model(as_input(low), *told)
         loss = distance(result.float(), as_input(high), stage)
         self.log("loss", 255 * loss)
         return loss
+
+    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_unused: Any, **_also: Any) -> None:
+        clip = stage_at(self.stages, self.global_step)[0].clip
+        if clip:
+            torch.nn.utils.clip_grad_value_(self.model.parameters(), clip / optimizer.param_groups[0]["lr"])
 
     def validation_step(self, pair: tuple[Tensor, Tensor], _index: int) -> None:
         self.log("holdout", score(self.model, Pair(*pair), cast(Any, self.model).scale, self.device), batch_size=1)

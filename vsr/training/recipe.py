@@ -25,6 +25,7 @@ class Stage:
     batch: int = 16
     patch: int = 48  # low-resolution pixels per side, context not counted
     bfloat16: bool = True  # convolutions only; skip addition and loss are float32
+    clip: float = 0.0  # gradients are cut to +-clip / rate (VDSR, section 3.2); 0: not at all
     revive: float = 0.0  # before it, channels positive on a smaller share of patches than this are made anew
 
 
@@ -37,6 +38,7 @@ class Recipe:
     stages: tuple[Stage, ...]  # none: what is learned isn't learned by steps
     quantisation: tuple[Stage, ...]  # after the float weights are done; none: no int8 model
     start: str | None = None  # recipe whose float weights it starts from; layers of another shape are new
+    scales: tuple[int, ...] = ()  # each batch is of one of them, its own first; for networks that fit all
     average: float = 0.999  # decay of the moving average of the weights
     seed: int = 1
 
@@ -80,5 +82,6 @@ def _read(path: Path) -> Iterator[Recipe]:
             stages, quantisation = (
                 tuple(Stage(**stage) for stage in own.pop(k, ())) for k in ("stages", "quantisation")
             )
+            scales = tuple(own.pop("scales", ()))
             recipe = {"network": path.stem, "scale": scale, "stages": stages, "quantisation": quantisation}
-            yield Recipe(**recipe | common | own)
+            yield Recipe(**recipe | {"scales": scales} | common | own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +21,8 @@ from vsr.networks.sparse import SparseCoding
 from vsr.networks.srcnn import SRCNN
 from vsr.training.curves import draw
 from vsr.training.data import Dataset, load
-from vsr.training.learn import as_input, fit
+from vsr.training.learn import Source, as_input, fit
+from vsr.training.mixed import Mixed
 from vsr.training.quantise import QuantisedMxCy
 from vsr.training.recipe import Recipe
 from vsr.training.sparse import learn
@@ -45,7 +47,7 @@ def train(
     elif recipe.stages:
         model = fit(
             model,
-            _pictures(recipe, data, out, model),
+            _source(recipe, data, out, model),
             recipe.stages,
             seed=recipe.seed,
             average=recipe.average,
@@ -116,6 +118,13 @@ def untrained(recipe: Recipe) -> nn.Module:
     """The network of `recipe` in the form in which it is trained."""
     model = build(recipe.network, recipe.scale)
     return model.expanded() if isinstance(model, MxCy) else model
+
+
+def _source(recipe: Recipe, data: Path, out: Path, model: nn.Module) -> Source:
+    """What the stages draw their batches from."""
+    if recipe.scales:
+        return Mixed(tuple(_pictures(replace(recipe, scale=scale), data, out, model) for scale in recipe.scales))
+    return _pictures(recipe, data, out, model)
 
 
 def _pictures(recipe: Recipe, data: Path, out: Path, model: nn.Module) -> Dataset:

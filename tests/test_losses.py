@@ -1,0 +1,107 @@
+"""Losses and ways of training beside the plain one, at toy size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from vsr.metrics import imresize, to_uint8  # noqa: E402
+from vsr.networks.cubic import Cubic  # noqa: E402
+from vsr.networks.mxcy import MxCy  # noqa: E402
+from vsr.networks.table import CUBIC_RADIUS  # noqa: E402
+from vsr.training.data import Dataset, load  # noqa: E402
+from vsr.training.evaluate import upscaler  # noqa: E402
+from vsr.training.learn import as_input, distance, fit  # noqa: E402
+from vsr.training.mixed import Mixed  # noqa: E402
+from vsr.training.pictures import pictures, read_luma  # noqa: E402
+from vsr.training.quantise import as_float  # noqa: E402
+from vsr.training.recipe import Stage, find  # noqa: E402
+from vsr.training.train import train  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="session")
+def dataset(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return load(photographs, tmp_path_factory.mktemp("cache") / "x2.npz", scale=2, context=6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "spectrum", "expected"),
+    [
+        ("l1", 0, (0.3 + 0.1) / 4),
+        ("l2", 0, (0.3**2 + 0.1**2) / 4),
+        ("charbonnier", 0, ((0.3**2 + 1e-6) ** 0.5 + (0.1**2 + 1e-6) ** 0.5 + 2e-3) / 4),
+        ("l1", 0.5, (0.3 + 0.1) / 4 + 0.5 * (0.2 + 0.1 + 0.2 + 0.1) / 4),
+    ],
+)
+def test_losses_are_their_formulas(loss: Any, spectrum: float, expected: float) -> None:
+    """Against what a pencil gives: the 2x2 transform has amplitudes |a+-b+-c+-d| / 2."""
+    reference = torch.zeros(1, 1, 2, 2)
+    result = torch.tensor([[[[0.3, 0.0], [0.0, -0.1]]]])
+    stage = Stage(steps=1, rate=1.0, loss=loss, spectrum=spectrum)
+    assert float(distance(result, reference, stage)) == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.fixture(scope="session")
+def mixed(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Mixed:
+    folder = tmp_path_factory.mktemp("mixed")
+    return Mixed(tuple(load(photographs, folder / f"x{s}.npz", scale=s, context=CUBIC_RADIUS) for s in (2, 3, 4)))
+
+
+def test_batches_of_several_scales_lie_on_each_other(mixed: Mixed) -> None:
+    drawn = [mixed.batch(step, seed=1, size=2, patch=24) for step in range(30)]
+    assert {(low.shape[-1], high.shape[-1], scale) for low, high, scale in drawn} == {
+        (24 + 4, 48, 2),
+        (16 + 4, 48, 3),
+        (12 + 4, 48, 4),
+    }
+    for low, high, scale in drawn:
+        reduced = imresize(high[0, 0].numpy(), 1 / scale)[2:-2, 2:-2]
+        np.testing.assert_array_equal(to_uint8(reduced), low[0, 0, 4:-4, 4:-4].numpy())
+        enlarged = Cubic(scale)(as_input(low))
+        assert float((enlarged - as_input(high)).abs().mean()) < 0.05
+
+
+def test_one_network_learns_all_scales_and_exports_at_each(photographs: Path, tmp_path: Path) -> None:
+    recipe = find("vdsr_x2")
+    stage = Stage(steps=3, rate=1e-4, batch=2, patch=24, clip=1e-4)
+    shared = train(replace(recipe, stages=(stage,)), photographs, tmp_path, log=lambda line: None)
+    assert recipe.scales == (2, 3, 4)
+    plane = read_luma(pictures(photographs)[0])[:20, :30]
+    for scale in (3, 4):
+        own = train(find(f"vdsr_x{scale}"), photographs, tmp_path)
+        for name, weights in shared.state_dict().items():
+            torch.testing.assert_close(own.state_dict()[name], weights, rtol=0, atol=0)
+        assert upscaler(as_float(own, "vdsr"))(plane).shape == (20 * scale, 30 * scale)
+
+
+def flat(model: Any) -> Any:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_gradients_are_cut_by_the_rate(dataset: Dataset, tmp_path: Path) -> None:
+    """With a clip of almost nothing the gradients drown in Adam's epsilon, and the weights stay where they are."""
+
+    def moved(clip: float) -> float:
+        torch.manual_seed(1)
+        model = MxCy(4, 8, 1, 2)
+        before = flat(model)
+        stages = (Stage(steps=2, rate=1e-3, batch=2, patch=12, clip=clip),)
+        fit(model, dataset, stages, seed=1, average=0.5, checkpoint=tmp_path / "c", log=lambda line: None)
+        return float((flat(model) - before).abs().max())
+
+    assert moved(0) == pytest.approx(moved(1e3), rel=1e-6)  # of a gradient that is within
+    assert moved(1e-16) < 0.01 * moved(0)
+
+
+def test_what_is_added_to_stays_exact_in_bfloat16() -> None:
+    x = torch.rand(1, 1, 12, 12)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(Cubic(2)(x), Cubic(2).double()(x.double()).float(), rtol=0, atol=1e-6)
