@@ -12,17 +12,19 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from vsr.metrics import imresize, to_uint8  # noqa: E402
+from vsr.networks import NETWORKS  # noqa: E402
 from vsr.networks.cubic import Cubic  # noqa: E402
 from vsr.networks.mxcy import MxCy  # noqa: E402
 from vsr.networks.table import CUBIC_RADIUS  # noqa: E402
 from vsr.training.data import Dataset, load  # noqa: E402
+from vsr.training.distil import Teacher, inner  # noqa: E402
 from vsr.training.evaluate import upscaler  # noqa: E402
 from vsr.training.learn import as_input, distance, fit  # noqa: E402
 from vsr.training.mixed import Mixed  # noqa: E402
 from vsr.training.pictures import pictures, read_luma  # noqa: E402
 from vsr.training.quantise import as_float  # noqa: E402
-from vsr.training.recipe import Stage, find  # noqa: E402
-from vsr.training.train import train  # noqa: E402
+from vsr.training.recipe import Stage, find, known  # noqa: E402
+from vsr.training.train import start, train  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -105,3 +107,32 @@ def test_what_is_added_to_stays_exact_in_bfloat16() -> None:
     x = torch.rand(1, 1, 12, 12)
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(Cubic(2)(x), Cubic(2).double()(x.double()).float(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", known())
+def test_what_a_recipe_names_fits_it(name: str) -> None:
+    recipe = find(name)
+    assert not recipe.scales or (recipe.scales[0] == recipe.scale and NETWORKS[recipe.network].family == "vdsr")
+    assert bool(recipe.teacher) == any(stage.taught for stage in recipe.stages)
+    assert recipe.teacher is None or find(recipe.teacher).scale == recipe.scale
+
+
+def test_a_teacher_of_another_context_is_followed(photographs: Path, tmp_path: Path) -> None:
+    """Where nothing but the teacher counts, the student comes to give its pictures."""
+    common = {"stages": (Stage(steps=2, rate=1e-4, batch=2, patch=16),), "quantisation": ()}
+    teacher = train(replace(find("fsrcnn_x2"), **common), photographs, tmp_path, log=lambda line: None)
+    stages = (Stage(steps=40, rate=3e-3, batch=4, patch=16, taught=1e3, bfloat16=False),)
+    recipe = replace(find("m4c8_x2"), teacher="fsrcnn_x2", stages=stages, average=0.5)
+    data = load(photographs, tmp_path / "x2.npz", scale=2, context=8)
+    low = as_input(data.batch(1, seed=9, size=8, patch=24)[0])
+    judge = Teacher.of(teacher)
+
+    def distance_of(model: Any) -> float:
+        with torch.no_grad():
+            return float(judge.distance(model(inner(low, 8 - model.context)), low, 8))
+
+    before = distance_of(start(recipe, tmp_path))
+    student = train(recipe, photographs, tmp_path, log=lambda line: None)
+    assert (student.context, judge.context) == (6, 8)
+    assert distance_of(student) < 0.7 * before
+    assert not [name for name in student.state_dict() if "teacher" in name]

@@ -23,6 +23,7 @@ from vsr.errors import InputError
 from vsr.metrics import psnr, to_uint8
 from vsr.networks.mxcy import MxCy
 from vsr.training.data import Dataset, Pair
+from vsr.training.distil import Teacher, inner
 from vsr.training.recipe import Loss, Stage
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -35,6 +36,10 @@ EVERY = 2_500  # steps between checkpoints and validations
 
 class Source(Protocol):
     """Where batches come from: a `Dataset`, or what makes more of one."""
+
+    @property
+    def context(self) -> int:
+        """What batches and held-out pairs have around them: at least what the network wants."""
 
     @property
     def holdout(self) -> tuple[Pair, ...]: ...
@@ -53,6 +58,7 @@ def fit(
     seed: int,
     average: float,
     checkpoint: Path,
+    teacher: Teacher | None = None,
     resume: bool = False,
     every: int = EVERY,
     log: Callable[[str], None] = print,
@@ -61,7 +67,7 @@ def fit(
 
     Batches depend on seed, step and device alone, so a run resumed from `checkpoint` equals an unbroken one.
     """
-    learner = Learner(model, stages, seed)
+    learner = Learner(model, stages, seed, dataset.context, teacher)
     total = sum(stage.steps for stage in stages)
     every = min(every, total)
     trainer = lightning.Trainer(
@@ -82,6 +88,7 @@ def fit(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
+    held_out = [(learner.own(pair.low), pair.high) for pair in dataset.holdout]
     last = checkpoint.with_name(f"{checkpoint.name}.ckpt")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=f".*({'|'.join(EXPECTED)})")
@@ -89,7 +96,7 @@ def fit(
             trainer.fit(
                 learner,
                 DataLoader(Patches(dataset, stages, seed, learner), batch_size=None),
-                DataLoader(cast(Any, [(pair.low, pair.high) for pair in dataset.holdout]), batch_size=None),
+                DataLoader(cast(Any, held_out), batch_size=None),
                 ckpt_path=last if resume and last.exists() else None,
                 weights_only=True,
             )
@@ -119,12 +126,18 @@ class Patches(IterableDataset[Batch]):
 
 
 class Learner(lightning.LightningModule):
-    """A network with its loss and its rate, step by step."""
+    """A network with its loss and its rate, step by step.
 
-    def __init__(self, model: nn.Module, stages: tuple[Stage, ...], seed: int) -> None:
+    Args:
+        context: what the low resolution has around it; what's more than the network's own is for the teacher.
+    """
+
+    def __init__(
+        self, model: nn.Module, stages: tuple[Stage, ...], seed: int, context: int, teacher: Teacher | None = None
+    ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.stages, self.seed = stages, seed
+        self.stages, self.seed, self.context, self.teacher = stages, seed, context, teacher
 
     def configure_optimizers(self) -> Any:
         adam = torch.optim.Adam(self.model.parameters(), lr=1.0, betas=(0.9, 0.99), fused=True)
@@ -132,15 +145,21 @@ class Learner(lightning.LightningModule):
         return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
-        low, high, told, step = batch
+        planes, high, told, step = batch
+        low = as_input(planes)
         stage, local = stage_at(self.stages, step)
         if local == 0 and stage.revive and isinstance(self.model, MxCy):
-            self._revive(low, stage.revive)
+            self._revive(self.own(low), stage.revive)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=stage.bfloat16):
-            result = self.model(as_input(low), *told)
-        loss = distance(result.float(), as_input(high), stage)
+            result = self.model(self.own(low), *told).float()
+            taught = self.teacher.distance(result, low, self.context) if self.teacher and stage.taught else 0.0
+        loss = distance(result, as_input(high), stage)
         self.log("loss", 255 * loss)
-        return loss
+        return loss + stage.taught * taught
+
+    def own(self, low: Tensor) -> Tensor:
+        """With no more around it than the network wants."""
+        return inner(low, self.context - cast(int, self.model.context))
 
     def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_unused: Any, **_also: Any) -> None:
         clip = stage_at(self.stages, self.global_step)[0].clip
@@ -153,7 +172,7 @@ class Learner(lightning.LightningModule):
     def _revive(self, low: Tensor, least: float) -> None:
         """Dead channels live again and the optimiser forgets."""
         torch.manual_seed(self.seed)
-        cast(MxCy, self.model).revive(as_input(low), least=least)
+        cast(MxCy, self.model).revive(low, least=least)
         cast(torch.optim.Optimizer, self.optimizers(use_pl_optimizer=False)).state.clear()
 
 

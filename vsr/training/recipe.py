@@ -25,6 +25,7 @@ class Stage:
     batch: int = 16
     patch: int = 48  # low-resolution pixels per side, context not counted
     bfloat16: bool = True  # convolutions only; skip addition and loss are float32
+    taught: float = 0.0  # weight of the l1 distance to the teacher's results, beside the loss
     clip: float = 0.0  # gradients are cut to +-clip / rate (VDSR, section 3.2); 0: not at all
     revive: float = 0.0  # before it, channels positive on a smaller share of patches than this are made anew
 
@@ -38,6 +39,7 @@ class Recipe:
     stages: tuple[Stage, ...]  # none: what is learned isn't learned by steps
     quantisation: tuple[Stage, ...]  # after the float weights are done; none: no int8 model
     start: str | None = None  # recipe whose float weights it starts from; layers of another shape are new
+    teacher: str | None = None  # trained recipe of the same scale that stages with `taught` learn from, too
     scales: tuple[int, ...] = ()  # each batch is of one of them, its own first; for networks that fit all
     average: float = 0.999  # decay of the moving average of the weights
     seed: int = 1

@@ -21,10 +21,11 @@ from vsr.networks.sparse import SparseCoding
 from vsr.networks.srcnn import SRCNN
 from vsr.training.curves import draw
 from vsr.training.data import Dataset, load
+from vsr.training.distil import Teacher
 from vsr.training.learn import Source, as_input, fit
 from vsr.training.mixed import Mixed
 from vsr.training.quantise import QuantisedMxCy
-from vsr.training.recipe import Recipe
+from vsr.training.recipe import Recipe, find
 from vsr.training.sparse import learn
 
 CALIBRATION = 64  # patches
@@ -43,15 +44,18 @@ def train(
         return load_trained(recipe, out)
     model = start(recipe, out)
     if isinstance(model, SparseCoding):
-        learn(model, _pictures(recipe, data, out, model), seed=recipe.seed)
+        learn(model, _pictures(recipe, data, out, model.context), seed=recipe.seed)
     elif recipe.stages:
+        teacher = Teacher.of(load_trained(find(recipe.teacher), out)) if recipe.teacher else None
+        context = max(cast(int, model.context), teacher.context if teacher else 0)
         model = fit(
             model,
-            _source(recipe, data, out, model),
+            _source(recipe, data, out, context),
             recipe.stages,
             seed=recipe.seed,
             average=recipe.average,
             checkpoint=out / recipe.name,
+            teacher=teacher,
             resume=resume,
             log=log,
         )
@@ -70,7 +74,7 @@ def train_int8(
         model = QuantisedMxCy(float_network)
         model.load_state_dict(_weights(out, f"{recipe.name}_int8"))
         return model
-    dataset = _pictures(recipe, data, out, float_network)
+    dataset = _pictures(recipe, data, out, float_network.context)
     model = fit(
         calibrated(float_network, dataset, seed=recipe.seed),
         dataset,
@@ -120,15 +124,15 @@ def untrained(recipe: Recipe) -> nn.Module:
     return model.expanded() if isinstance(model, MxCy) else model
 
 
-def _source(recipe: Recipe, data: Path, out: Path, model: nn.Module) -> Source:
+def _source(recipe: Recipe, data: Path, out: Path, context: int) -> Source:
     """What the stages draw their batches from."""
     if recipe.scales:
-        return Mixed(tuple(_pictures(replace(recipe, scale=scale), data, out, model) for scale in recipe.scales))
-    return _pictures(recipe, data, out, model)
+        return Mixed(tuple(_pictures(replace(recipe, scale=scale), data, out, context) for scale in recipe.scales))
+    return _pictures(recipe, data, out, context)
 
 
-def _pictures(recipe: Recipe, data: Path, out: Path, model: nn.Module) -> Dataset:
-    return load(data, out / f"x{recipe.scale}.npz", scale=recipe.scale, context=cast(int, model.context))
+def _pictures(recipe: Recipe, data: Path, out: Path, context: int) -> Dataset:
+    return load(data, out / f"x{recipe.scale}.npz", scale=recipe.scale, context=context)
 
 
 def _file(out: Path, name: str) -> Path:
