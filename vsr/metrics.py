@@ -6,10 +6,21 @@ with `imresize`, round to 8 bit, upscale, round to 8 bit, leave `scale` pixels o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An interpolation kernel: its weight at distances in samples, and the distance from which on it is 0."""
+
+    weight: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    radius: float
 
 
 def luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -24,20 +35,28 @@ def modcrop(plane: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     return plane[: height - height % scale, : width - width % scale]
 
 
-def imresize(plane: NDArray[np.generic], factor: float) -> NDArray[np.float64]:
-    """MATLAB's `imresize(..., 'bicubic')`: a = -0.5, antialiased when reducing, symmetric edges; unrounded."""
-    result = plane.astype(np.float64)
-    for axis in (0, 1):
-        result = _resize_axis(result, axis, factor)
-    return result
-
-
 def cubic(x: NDArray[np.float64], a: float = -0.5) -> NDArray[np.float64]:
     """The kernel of cubic convolution (Keys 1981, equation 4) at distances `x`."""
     x = np.abs(x)
     inner = (a + 2) * x**3 - (a + 3) * x**2 + 1
     outer = a * (x**3 - 5 * x**2 + 8 * x - 4)
     return np.where(x <= 1, inner, np.where(x <= 2, outer, 0.0))
+
+
+BICUBIC = Kernel(cubic, 2)
+
+
+def imresize(plane: NDArray[np.generic], factor: float, kernel: Kernel = BICUBIC) -> NDArray[np.float64]:
+    """MATLAB's `imresize`, bicubic with a = -0.5 by default: antialiased when reducing, symmetric edges; unrounded."""
+    result = plane.astype(np.float64)
+    for axis in (0, 1):
+        result = _resize_axis(result, axis, factor, kernel)
+    return result
+
+
+def reduction(length: int, scale: int, kernel: Kernel = BICUBIC) -> NDArray[np.float64]:
+    """(length / scale, length): the matrix by which `imresize` reduces columns of `length` samples."""
+    return _resize_axis(np.eye(length), 0, 1 / scale, kernel)
 
 
 def to_uint8(plane: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -78,13 +97,13 @@ def _blur(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     return plane
 
 
-def _resize_axis(plane: NDArray[np.float64], axis: int, factor: float) -> NDArray[np.float64]:
+def _resize_axis(plane: NDArray[np.float64], axis: int, factor: float, kernel: Kernel) -> NDArray[np.float64]:
     length = plane.shape[axis]
     shrink = min(factor, 1.0)  # antialiasing stretches the kernel by 1 / factor
     centres = (np.arange(int(np.ceil(length * factor))) + 0.5) / factor - 0.5
-    taps = int(np.ceil(4 / shrink)) + 2
-    positions = np.floor(centres - 2 / shrink).astype(int)[:, None] + np.arange(taps)
-    weights = cubic((centres[:, None] - positions) * shrink)
+    taps = int(np.ceil(2 * kernel.radius / shrink)) + 2
+    positions = np.floor(centres - kernel.radius / shrink).astype(int)[:, None] + np.arange(taps)
+    weights = kernel.weight((centres[:, None] - positions) * shrink)
     weights /= weights.sum(axis=1, keepdims=True)
     mirrored = positions % (2 * length)
     mirrored = np.where(mirrored < length, mirrored, 2 * length - 1 - mirrored)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vsr.errors import VsrError
+from vsr.errors import UsageError, VsrError
 from vsr.training.recipe import Recipe, find, known
 
 
@@ -25,10 +25,12 @@ def main(argv: list[str] | None = None) -> int:
 def _train(recipe: Recipe, arguments: argparse.Namespace) -> None:
     from vsr.training.train import train, train_int8
 
-    data, out, resume = arguments.data, arguments.out, arguments.resume
+    data, out, clips, resume = arguments.data, arguments.out, arguments.clips, arguments.resume
+    if clips is not None and recipe.degradation != "stream":
+        raise UsageError(f"--clips is for recipes of stream weights; {recipe.name} trains on pictures alone")
     out.mkdir(parents=True, exist_ok=True)
-    network = train(recipe, data, out, resume=resume)
-    quantised = train_int8(recipe, data, out, resume=resume) if recipe.quantisation else None
+    network = train(recipe, data, out, clips=clips, resume=resume)
+    quantised = train_int8(recipe, data, out, clips=clips, resume=resume) if recipe.quantisation else None
     if arguments.weights_only:
         return
     from vsr.training.evaluate import PictureSet
@@ -43,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vsr-train", description=__doc__.partition(": ")[2] if __doc__ else None)
     parser.add_argument("recipe", metavar="RECIPE", help=", ".join(known()))
     parser.add_argument("--data", type=Path, required=True, help="folder of training pictures, one sub-folder per set")
+    parser.add_argument("--clips", type=Path, help="folder of videos beside the pictures, for stream weights")
     parser.add_argument(
         "--test", type=Path, help="folder of pictures for the scores, such as Set5; default: held out of --data"
     )

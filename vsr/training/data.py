@@ -1,15 +1,15 @@
 """Training pictures: luma pairs decoded once into one file, and patches drawn from them by step number.
 
-Large pictures are also taken at half size. The low resolution is MATLAB-style bicubic, rounded to 8 bit.
+Large pictures are also taken at half size. The low resolution of clean pairs is MATLAB-style bicubic, rounded to 8 bit.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -18,9 +18,17 @@ from torch import Tensor
 
 from vsr.errors import InputError
 from vsr.metrics import imresize, modcrop, to_uint8
-from vsr.training.pictures import Plane, holdout_places, pictures, read_luma
+from vsr.training.pictures import Plane, read_luma, with_holdout
 
 LARGE = 500_000  # pixels from which a picture is also taken at half size
+
+
+class Sample(NamedTuple):
+    """What one pair of planes is stored as: 8-bit luma, `high` so many times as large, held out or not."""
+
+    low: Plane
+    high: Plane
+    held: bool
 
 
 @dataclass(frozen=True)
@@ -104,16 +112,16 @@ class Dataset:
         return replace(self, low=low, high=high)
 
 
-def load(folder: Path, cache: Path, *, scale: int, context: int) -> Dataset:
-    """The pictures under `folder`, decoded into `cache` (an .npz file) at the first call. Delete it to decode anew."""
+def load(cache: Path, samples: Callable[[int], Iterator[Sample]], *, scale: int, context: int) -> Dataset:
+    """What `samples(scale)` gives, kept in `cache` (an .npz file) from the first call on. Delete it to make it anew."""
     if not cache.exists():
-        _decode_all(folder, cache, scale)
+        _store(samples(scale), cache)
     with np.load(cache) as stored:
-        high, low, sizes, held = stored["high"], stored["low"], stored["sizes"], stored["held"]
+        high, low, sides, held = stored["high"], stored["low"], stored["sizes"], stored["held"]
     lows: dict[bool, list[Plane]] = {True: [], False: []}
     highs: dict[bool, list[Plane]] = {True: [], False: []}
     at = 0
-    for (height, width), holdout in zip(sizes.tolist(), held.tolist(), strict=True):
+    for (height, width), holdout in zip(sides.tolist(), held.tolist(), strict=True):
         end = at + height * width
         lows[holdout].append(np.pad(low[at:end].reshape(height, width), context, "edge"))
         highs[holdout].append(high[at * scale**2 : end * scale**2].reshape(height * scale, width * scale))
@@ -122,26 +130,35 @@ def load(folder: Path, cache: Path, *, scale: int, context: int) -> Dataset:
     return Dataset(Planes.of(lows[False]), Planes.of(highs[False]), kept, scale, context)
 
 
-def _decode_all(folder: Path, cache: Path, scale: int) -> None:
-    highs, lows, sizes, held = [], [], [], []
-    found = pictures(folder)
-    if len(found) < 2:
-        raise InputError(f"{folder}: one picture only, and one is kept to validate by; give two or more")
-    for index, path in enumerate(found):
-        for plane in _sizes(read_luma(path)):
-            high = modcrop(plane, scale)
-            low = to_uint8(imresize(high, 1 / scale))
-            highs.append(high.ravel())
-            lows.append(low.ravel())
-            sizes.append(low.shape)
-            held.append(index in holdout_places(len(found)))
+@dataclass(frozen=True)
+class Clean:
+    """The pictures under a folder, reduced by bicubic and nothing else."""
+
+    folder: Path
+
+    def samples(self, scale: int) -> Iterator[Sample]:
+        """A pair for each picture and size."""
+        for path, held in with_holdout(self.folder):
+            for plane in sizes(read_luma(path)):
+                high = modcrop(plane, scale)
+                yield Sample(to_uint8(imresize(high, 1 / scale)), high, held)
+
+
+def _store(samples: Iterator[Sample], cache: Path) -> None:
+    highs, lows, sides, held = [], [], [], []
+    for low, high, holdout in samples:
+        highs.append(high.ravel())
+        lows.append(low.ravel())
+        sides.append(low.shape)
+        held.append(holdout)
     cache.parent.mkdir(parents=True, exist_ok=True)
     partial = cache.with_suffix(f".{os.getpid()}.npz")  # several runs may begin together
-    np.savez(partial, high=np.concatenate(highs), low=np.concatenate(lows), sizes=np.array(sizes), held=np.array(held))
+    np.savez(partial, high=np.concatenate(highs), low=np.concatenate(lows), sizes=np.array(sides), held=np.array(held))
     partial.replace(cache)
 
 
-def _sizes(plane: Plane) -> Iterator[Plane]:
+def sizes(plane: Plane) -> Iterator[Plane]:
+    """The plane, and half of it where it is LARGE."""
     yield plane
     if plane.size >= LARGE:
         yield to_uint8(imresize(plane, 0.5))

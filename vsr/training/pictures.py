@@ -42,6 +42,14 @@ def holdout_places(count: int) -> range:
     return range(min(HOLDOUT_EVERY // 2, count - 1), count, HOLDOUT_EVERY)
 
 
+def with_holdout(folder: Path) -> list[tuple[Path, bool]]:
+    """All pictures under `folder` and which are kept for validation. Raises InputError unless there are two or more."""
+    found = pictures(folder)
+    if len(found) < 2:
+        raise InputError(f"{folder}: one picture only, and one is kept to validate by; give two or more")
+    return [(path, index in holdout_places(len(found))) for index, path in enumerate(found)]
+
+
 def sources(folder: Path) -> list[dict[str, str]]:
     """Name and terms of the sets under `folder`, for model cards."""
     names = sorted({path.relative_to(folder).parts[0] for path in pictures(folder)})

@@ -1,4 +1,4 @@
-"""How each network is trained: `recipes/NETWORK.toml`, read into one frozen record per scale."""
+"""How each network is trained: `recipes/NETWORK.toml`, `NETWORK-stream.toml`, read into a frozen record per scale."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from vsr.errors import UsageError
 
 Loss = Literal["l1", "l2", "charbonnier"]
+Degradation = Literal["clean", "stream"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class Recipe:
     scale: int
     stages: tuple[Stage, ...]  # none: what is learned isn't learned by steps
     quantisation: tuple[Stage, ...]  # after the float weights are done; none: no int8 model
+    degradation: Degradation = "clean"  # stream: pairs that went through a video encoder
     start: str | None = None  # recipe whose float weights it starts from; layers of another shape are new
     teacher: str | None = None  # trained recipe of the same scale that stages with `taught` learn from, too
     scales: tuple[int, ...] = ()  # each batch is of one of them, its own first; for networks that fit all
@@ -46,7 +48,8 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        return f"{self.network}_x{self.scale}"
+        suffix = "" if self.degradation == "clean" else f"-{self.degradation}"
+        return f"{self.network}{suffix}_x{self.scale}"
 
     def shortened(self, steps: int) -> Recipe:
         """The same recipe with every stage cut in proportion, `steps` of them in float and at least one each."""
@@ -76,7 +79,10 @@ def find(name: str) -> Recipe:
 
 
 def _read(path: Path) -> Iterator[Recipe]:
-    """A file has a table per scale, `[x2]`, with `stages` and `quantisation`; what stands before them is for all."""
+    """A file has a table per scale, `[x2]`, with `stages` and `quantisation`; what stands before them is for all.
+
+    Its name is the network's, unless it says `network`.
+    """
     content: dict[str, Any] = tomllib.loads(path.read_text())
     common = {key: value for key, value in content.items() if not isinstance(value, dict)}
     for scale in (2, 3, 4):

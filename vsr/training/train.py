@@ -20,7 +20,8 @@ from vsr.networks.mxcy import MxCy
 from vsr.networks.sparse import SparseCoding
 from vsr.networks.srcnn import SRCNN
 from vsr.training.curves import draw
-from vsr.training.data import Dataset, load
+from vsr.training.data import Clean, Dataset, load
+from vsr.training.degrade import Streamed
 from vsr.training.distil import Teacher
 from vsr.training.learn import Source, as_input, fit
 from vsr.training.mixed import Mixed
@@ -33,12 +34,19 @@ SHORT_AVERAGE = 0.99  # decay of the moving average of the weights where runs ar
 
 
 def train(
-    recipe: Recipe, data: Path, out: Path, *, resume: bool = False, log: Callable[[str], None] = print
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    clips: Path | None = None,
+    resume: bool = False,
+    log: Callable[[str], None] = print,
 ) -> nn.Module:
     """The float network of `recipe`, as it is trained; its weights are kept in `out`/NAME.safetensors.
 
     `out` also holds the decoded pictures, checkpoints and curves. A recipe that starts from another needs that one's
-    weights in `out` first. Resuming takes finished weights as they are.
+    weights in `out` first. Resuming takes finished weights as they are. `clips` holds videos beside the pictures of
+    `data`, for recipes of stream weights.
     """
     if resume and _file(out, recipe.name).exists():
         return load_trained(recipe, out)
@@ -50,7 +58,7 @@ def train(
         context = max(cast(int, model.context), teacher.context if teacher else 0)
         model = fit(
             model,
-            _source(recipe, data, out, context),
+            _source(recipe, data, out, context, clips),
             recipe.stages,
             seed=recipe.seed,
             average=recipe.average,
@@ -65,7 +73,13 @@ def train(
 
 
 def train_int8(
-    recipe: Recipe, data: Path, out: Path, *, resume: bool = False, log: Callable[[str], None] = print
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    clips: Path | None = None,
+    resume: bool = False,
+    log: Callable[[str], None] = print,
 ) -> QuantisedMxCy:
     """The quantised network of `recipe` from the float weights in `out`; its own are kept in `out`/NAME_int8."""
     float_network = load_trained(recipe, out)
@@ -74,7 +88,7 @@ def train_int8(
         model = QuantisedMxCy(float_network)
         model.load_state_dict(_weights(out, f"{recipe.name}_int8"))
         return model
-    dataset = _pictures(recipe, data, out, float_network.context)
+    dataset = _pictures(recipe, data, out, float_network.context, clips)
     model = fit(
         calibrated(float_network, dataset, seed=recipe.seed),
         dataset,
@@ -124,15 +138,19 @@ def untrained(recipe: Recipe) -> nn.Module:
     return model.expanded() if isinstance(model, MxCy) else model
 
 
-def _source(recipe: Recipe, data: Path, out: Path, context: int) -> Source:
+def _source(recipe: Recipe, data: Path, out: Path, context: int, clips: Path | None) -> Source:
     """What the stages draw their batches from."""
     if recipe.scales:
         return Mixed(tuple(_pictures(replace(recipe, scale=scale), data, out, context) for scale in recipe.scales))
-    return _pictures(recipe, data, out, context)
+    return _pictures(recipe, data, out, context, clips)
 
 
-def _pictures(recipe: Recipe, data: Path, out: Path, context: int) -> Dataset:
-    return load(data, out / f"x{recipe.scale}.npz", scale=recipe.scale, context=context)
+def _pictures(recipe: Recipe, data: Path, out: Path, context: int, clips: Path | None = None) -> Dataset:
+    scale = recipe.scale
+    if recipe.degradation == "stream":
+        streamed = Streamed(data, clips, seed=recipe.seed)
+        return load(out / f"stream_x{scale}.npz", streamed.samples, scale=scale, context=context)
+    return load(out / f"x{scale}.npz", Clean(data).samples, scale=scale, context=context)
 
 
 def _file(out: Path, name: str) -> Path:
