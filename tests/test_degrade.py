@@ -18,7 +18,7 @@ from vsr.cli import train as train_command
 from vsr.errors import InputError
 from vsr.metrics import imresize, psnr, to_uint8
 from vsr.training.coding import Coding, with_chroma
-from vsr.training.data import Clean, load
+from vsr.training.data import kept, load
 from vsr.training.degrade import ENCODERS, FRAMES, KEPT, KERNELS, Streamed, reduced, shots, told, wandering
 from vsr.training.recipe import find
 
@@ -95,10 +95,8 @@ def test_pairs_are_told_and_the_same_at_every_run(folder: Path) -> None:
 
 
 def test_pairs_are_kept_as_clean_ones_are(folder: Path, tmp_path: Path) -> None:
-    streamed, clean = (
-        load(tmp_path / f"{name}.npz", source.samples, scale=2, context=6)
-        for name, source in (("stream_x2", Streamed(folder)), ("x2", Clean(folder)))
-    )
+    streamed = kept(Streamed(folder).samples, tmp_path / "stream_x2.npz", scale=2, context=6)
+    clean = load(folder, tmp_path / "x2.npz", scale=2, context=6)
     assert (len(streamed.low.starts), len(streamed.holdout)) == ((PICTURES - 1) * KEPT, KEPT)
     low, high = streamed.batch(0, seed=1, size=4, patch=32)
     assert (low.shape, high.shape) == ((4, 1, 44, 44), (4, 1, 64, 64))

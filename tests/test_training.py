@@ -30,7 +30,7 @@ from vsr.networks.mxcy import MxCy  # noqa: E402
 from vsr.networks.sparse import SparseCoding  # noqa: E402
 from vsr.networks.srresnet import PATCH, Discriminator  # noqa: E402
 from vsr.settings import RunSettings  # noqa: E402
-from vsr.training.data import Clean, Dataset, load  # noqa: E402
+from vsr.training.data import Dataset, load  # noqa: E402
 from vsr.training.evaluate import PictureSet, score, upscaler  # noqa: E402
 from vsr.training.export import int8_model  # noqa: E402
 from vsr.training.learn import as_input, fit, rate_at, validate  # noqa: E402
@@ -53,7 +53,7 @@ SHORT = (
 
 @pytest.fixture(scope="session")
 def dataset(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return load(tmp_path_factory.mktemp("cache") / "x2.npz", Clean(photographs).samples, scale=2, context=6)
+    return load(photographs, tmp_path_factory.mktemp("cache") / "x2.npz", scale=2, context=6)
 
 
 def lively(channels: int = 8, scale: int = 2, block: int = 1) -> MxCy:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -112,7 +113,12 @@ class Dataset:
         return replace(self, low=low, high=high)
 
 
-def load(cache: Path, samples: Callable[[int], Iterator[Sample]], *, scale: int, context: int) -> Dataset:
+def load(folder: Path, cache: Path, *, scale: int, context: int) -> Dataset:
+    """The pictures under `folder`, reduced by bicubic and nothing else; `cache` as in `kept`."""
+    return kept(partial(_clean, folder), cache, scale=scale, context=context)
+
+
+def kept(samples: Callable[[int], Iterator[Sample]], cache: Path, *, scale: int, context: int) -> Dataset:
     """What `samples(scale)` gives, kept in `cache` (an .npz file) from the first call on. Delete it to make it anew."""
     if not cache.exists():
         _store(samples(scale), cache)
@@ -121,27 +127,22 @@ def load(cache: Path, samples: Callable[[int], Iterator[Sample]], *, scale: int,
     lows: dict[bool, list[Plane]] = {True: [], False: []}
     highs: dict[bool, list[Plane]] = {True: [], False: []}
     at = 0
-    for (height, width), holdout in zip(sides.tolist(), held.tolist(), strict=True):
+    for (height, width), aside in zip(sides.tolist(), held.tolist(), strict=True):
         end = at + height * width
-        lows[holdout].append(np.pad(low[at:end].reshape(height, width), context, "edge"))
-        highs[holdout].append(high[at * scale**2 : end * scale**2].reshape(height * scale, width * scale))
+        lows[aside].append(np.pad(low[at:end].reshape(height, width), context, "edge"))
+        highs[aside].append(high[at * scale**2 : end * scale**2].reshape(height * scale, width * scale))
         at = end
-    kept = tuple(Pair(torch.from_numpy(a), torch.from_numpy(b)) for a, b in zip(lows[True], highs[True], strict=True))
-    return Dataset(Planes.of(lows[False]), Planes.of(highs[False]), kept, scale, context)
+    holdout = tuple(
+        Pair(torch.from_numpy(a), torch.from_numpy(b)) for a, b in zip(lows[True], highs[True], strict=True)
+    )
+    return Dataset(Planes.of(lows[False]), Planes.of(highs[False]), holdout, scale, context)
 
 
-@dataclass(frozen=True)
-class Clean:
-    """The pictures under a folder, reduced by bicubic and nothing else."""
-
-    folder: Path
-
-    def samples(self, scale: int) -> Iterator[Sample]:
-        """A pair for each picture and size."""
-        for path, held in with_holdout(self.folder):
-            for plane in sizes(read_luma(path)):
-                high = modcrop(plane, scale)
-                yield Sample(to_uint8(imresize(high, 1 / scale)), high, held)
+def _clean(folder: Path, scale: int) -> Iterator[Sample]:
+    for path, held in with_holdout(folder):
+        for plane in sizes(read_luma(path)):
+            high = modcrop(plane, scale)
+            yield Sample(to_uint8(imresize(high, 1 / scale)), high, held)
 
 
 def _store(samples: Iterator[Sample], cache: Path) -> None:

@@ -20,7 +20,7 @@ from vsr.networks.mxcy import MxCy
 from vsr.networks.sparse import SparseCoding
 from vsr.networks.srcnn import SRCNN
 from vsr.training.curves import draw
-from vsr.training.data import Clean, Dataset, load
+from vsr.training.data import Dataset, kept, load
 from vsr.training.degrade import Streamed
 from vsr.training.distil import Teacher
 from vsr.training.learn import Source, as_input, fit
@@ -149,8 +149,8 @@ def _pictures(recipe: Recipe, data: Path, out: Path, context: int, clips: Path |
     scale = recipe.scale
     if recipe.degradation == "stream":
         streamed = Streamed(data, clips, seed=recipe.seed)
-        return load(out / f"stream_x{scale}.npz", streamed.samples, scale=scale, context=context)
-    return load(out / f"x{scale}.npz", Clean(data).samples, scale=scale, context=context)
+        return kept(streamed.samples, out / f"stream_x{scale}.npz", scale=scale, context=context)
+    return load(data, out / f"x{scale}.npz", scale=scale, context=context)
 
 
 def _file(out: Path, name: str) -> Path:
