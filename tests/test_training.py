@@ -36,8 +36,9 @@ from vsr.training.export import int8_model  # noqa: E402
 from vsr.training.learn import as_input, fit, rate_at, validate  # noqa: E402
 from vsr.training.pictures import holdout_places, pictures, read_luma, sources  # noqa: E402
 from vsr.training.quantise import QuantisedMxCy, as_float, as_int8, int8_kernels  # noqa: E402
-from vsr.training.recipe import Stage, find, known  # noqa: E402
+from vsr.training.recipe import Optimiser, Stage, find, known  # noqa: E402
 from vsr.training.release import Releaser  # noqa: E402
+from vsr.training.soap import Soap  # noqa: E402
 from vsr.training.sparse import learn  # noqa: E402
 from vsr.training.train import calibrated, load_trained, train  # noqa: E402
 from vsr.training.zero_shot import prepared  # noqa: E402
@@ -142,7 +143,8 @@ def test_the_rate_warms_up_and_falls_in_every_stage() -> None:
     assert rates[149] < 0.001
 
 
-def test_a_resumed_run_equals_an_unbroken_one(dataset: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimiser", ["adam", "soap"])
+def test_a_resumed_run_equals_an_unbroken_one(dataset: Dataset, tmp_path: Path, optimiser: Optimiser) -> None:
     def run(checkpoint: str, *, resume: bool = False, stop: int = 0) -> MxCy:
         def log(line: str) -> None:
             if line.startswith(f"step {stop} of"):
@@ -151,7 +153,18 @@ def test_a_resumed_run_equals_an_unbroken_one(dataset: Dataset, tmp_path: Path) 
         torch.manual_seed(1)
         model = MxCy(4, 8, 1, 2).expanded()
         path = tmp_path / checkpoint
-        return fit(model, dataset, SHORT, seed=1, average=0.9, checkpoint=path, resume=resume, every=3, log=log)
+        return fit(
+            model,
+            dataset,
+            SHORT,
+            seed=1,
+            average=0.9,
+            checkpoint=path,
+            optimiser=optimiser,
+            resume=resume,
+            every=3,
+            log=log,
+        )
 
     unbroken = run("a.pt")
     with pytest.raises(InterruptedError):
@@ -217,6 +230,26 @@ def test_sparse_coding_beats_interpolation(dataset: Dataset) -> None:
 
 def test_the_discriminator_judges_patches() -> None:
     assert Discriminator()(torch.rand(2, 1, PATCH, PATCH)).shape == (2, 1)
+
+
+def test_soap_fits_what_axes_hide_from_adam() -> None:
+    """Least squares of 16 outputs whose inputs' covariance spans four orders of magnitude in a turned basis."""
+    torch.manual_seed(1)
+    turn = torch.linalg.qr(torch.randn(3 * 9, 3 * 9))[0]
+    data = torch.randn(512, 3 * 9) * torch.logspace(0, -2, 3 * 9) @ turn
+    wanted = data @ torch.randn(3 * 9, 16)
+
+    def error(optimiser: Optimiser) -> float:
+        kernel = torch.nn.Parameter(torch.zeros(16, 3, 3, 3).contiguous(memory_format=torch.channels_last))
+        steps = Soap([kernel], rate=0.05) if optimiser == "soap" else torch.optim.Adam([kernel], lr=0.05)
+        for _ in range(200):
+            steps.zero_grad()
+            loss = (data @ kernel.flatten(1).T - wanted).square().mean()
+            loss.backward()
+            steps.step()
+        return float(loss.detach())
+
+    assert error("soap") < 0.2 * error("adam")
 
 
 def test_training_beats_its_start(dataset: Dataset, tmp_path: Path) -> None:

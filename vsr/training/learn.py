@@ -24,7 +24,8 @@ from vsr.metrics import psnr, to_uint8
 from vsr.networks.mxcy import MxCy
 from vsr.training.data import Dataset, Pair
 from vsr.training.distil import Teacher, inner
-from vsr.training.recipe import Loss, Stage
+from vsr.training.recipe import Loss, Optimiser, Stage
+from vsr.training.soap import Soap
 
 Model = TypeVar("Model", bound=nn.Module)
 Batch = tuple[Tensor, Tensor, list[Any], int]  # low, high, what else the network is told, step
@@ -58,6 +59,7 @@ def fit(
     seed: int,
     average: float,
     checkpoint: Path,
+    optimiser: Optimiser = "adam",
     teacher: Teacher | None = None,
     resume: bool = False,
     every: int = EVERY,
@@ -67,7 +69,7 @@ def fit(
 
     Batches depend on seed, step and device alone, so a run resumed from `checkpoint` equals an unbroken one.
     """
-    learner = Learner(model, stages, seed, dataset.context, teacher)
+    learner = Learner(model, stages, seed, dataset.context, optimiser, teacher)
     total = sum(stage.steps for stage in stages)
     every = min(every, total)
     trainer = lightning.Trainer(
@@ -133,16 +135,28 @@ class Learner(lightning.LightningModule):
     """
 
     def __init__(
-        self, model: nn.Module, stages: tuple[Stage, ...], seed: int, context: int, teacher: Teacher | None = None
+        self,
+        model: nn.Module,
+        stages: tuple[Stage, ...],
+        seed: int,
+        context: int,
+        optimiser: Optimiser = "adam",
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.stages, self.seed, self.context, self.teacher = stages, seed, context, teacher
+        self.stages, self.seed, self.context = stages, seed, context
+        self.optimiser, self.teacher = optimiser, teacher
 
     def configure_optimizers(self) -> Any:
-        adam = torch.optim.Adam(self.model.parameters(), lr=1.0, betas=(0.9, 0.99), fused=True)
-        schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: rate_at(self.stages, step))
-        return {"optimizer": adam, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        optimiser: torch.optim.Optimizer
+        match self.optimiser:
+            case "adam":
+                optimiser = torch.optim.Adam(self.model.parameters(), lr=1.0, betas=(0.9, 0.99), fused=True)
+            case "soap":
+                optimiser = Soap(self.model.parameters(), rate=1.0)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_at(self.stages, step))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         planes, high, told, step = batch

@@ -12,6 +12,7 @@ from vsr.errors import UsageError
 
 Loss = Literal["l1", "l2", "charbonnier"]
 Degradation = Literal["clean", "stream"]
+Optimiser = Literal["adam", "soap"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class Stage:
     """A run of optimiser steps; the rate rises over `warmup` steps, then falls to 0 along a cosine."""
 
     steps: int
-    rate: float  # peak learning rate of Adam
+    rate: float  # peak learning rate
     warmup: int = 0
     loss: Loss = "l1"
     spectrum: float = 0.0  # weight of the distance between the amplitudes of the Fourier transforms, beside l1
@@ -40,6 +41,8 @@ class Recipe:
     stages: tuple[Stage, ...]  # none: what is learned isn't learned by steps
     quantisation: tuple[Stage, ...]  # after the float weights are done; none: no int8 model
     degradation: Degradation = "clean"  # stream: pairs that went through a video encoder
+    optimiser: Optimiser = "adam"  # in float; quantisation has Adam
+    expanded: bool = True  # MxCy: over-parameterised in training
     start: str | None = None  # recipe whose float weights it starts from; layers of another shape are new
     teacher: str | None = None  # trained recipe of the same scale that stages with `taught` learn from, too
     scales: tuple[int, ...] = ()  # each batch is of one of them, its own first; for networks that fit all

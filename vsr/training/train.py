@@ -63,6 +63,7 @@ def train(
             seed=recipe.seed,
             average=recipe.average,
             checkpoint=out / recipe.name,
+            optimiser=recipe.optimiser,
             teacher=teacher,
             resume=resume,
             log=log,
@@ -135,7 +136,10 @@ def load_trained(recipe: Recipe, out: Path) -> nn.Module:
 def untrained(recipe: Recipe) -> nn.Module:
     """The network of `recipe` in the form in which it is trained."""
     model = build(recipe.network, recipe.scale)
-    return model.expanded() if isinstance(model, MxCy) else model
+    if isinstance(model, MxCy):
+        model = model.expanded()
+        return model if recipe.expanded else model.collapsed()
+    return model
 
 
 def _source(recipe: Recipe, data: Path, out: Path, context: int, clips: Path | None) -> Source:
