@@ -152,22 +152,3 @@ def test_deconvolution_equals_sub_pixel_convolution(name: str, scale: int) -> No
     )
     inner = slice(2 * scale, -2 * scale)
     torch.testing.assert_close(model(x), usual[:, :, inner, inner], rtol=0, atol=1e-5)
-
-
-def test_a_dead_channel_is_revived_without_changing_the_picture() -> None:
-    torch = pytest.importorskip("torch")
-    from vsr.networks.mxcy import MxCy
-
-    torch.manual_seed(0)
-    network = MxCy(4, 16, 1, 2).expanded()
-    first, second = network.layers[:2]
-    x = torch.rand(4, 1, 30, 30)
-    network.revive(x, least=0.001)  # some begin dead
-    first.bias.data[[3, 7]] = -99.0
-    second.bias.data[0] = -99.0
-    before = network(x)
-    assert network.revive(x, least=0.001) == 3
-    torch.testing.assert_close(network(x), before, rtol=0, atol=1e-5)
-    alive = (first(x) > 0).float().mean((0, 2, 3))
-    assert alive[[3, 7]].min() > 0.2
-    assert network.revive(x, least=0.001) == 0

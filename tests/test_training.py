@@ -48,7 +48,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SHIPPED = sorted(models_folder().glob("*.onnx"))
 SHORT = (
     Stage(steps=4, rate=2e-3, batch=2, patch=12),
-    Stage(steps=2, rate=1e-4, loss="l2", batch=2, patch=16, revive=0.5),
+    Stage(steps=2, rate=1e-4, loss="l2", batch=2, patch=16),
 )
 
 

@@ -65,17 +65,6 @@ class CollapsibleConv2d(nn.Module):
         """Kernels of sum 0: a flat input gives 0, so that every channel is positive somewhere."""
         self.direct.sub_(self.weight.mean((1, 2, 3), keepdim=True))
 
-    def renew_outputs(self, channels: Tensor) -> None:
-        """Fresh kernels of sum 0 for the marked outputs, so that about half of what they see makes them positive."""
-        fresh = torch.randn_like(self.direct[channels]) * (2 / (9 * self.in_channels)) ** 0.5
-        self.direct[channels] = fresh - fresh.mean((1, 2, 3), keepdim=True) - self.identity[channels]
-        self.squeeze[channels], self.edge[:, channels], self.bias[channels] = 0, 0, 0
-
-    def ignore_inputs(self, channels: Tensor) -> None:
-        """Weight 0 for the marked inputs; they can be learned again."""
-        self.direct[:, channels] = -self.identity[:, channels]
-        self.expand[:, channels], self.edge[:, :, channels] = 0, 0
-
     def plain(self) -> nn.Conv2d:
         """The same function as one `Conv2d`."""
         weight = self.weight.detach()
@@ -123,22 +112,6 @@ class MxCy(nn.Module):
         convolutions.append(CollapsibleConv2d(last.in_channels, last.out_channels, gain=0.01))
         model.convolutions = nn.ModuleList(convolutions)
         return model
-
-    @torch.no_grad()
-    def revive(self, x: Tensor, *, least: float) -> int:
-        """Renew the channels of an over-parameterised network that are positive on less than `least` of what `x` shows.
-
-        A renewed channel is unused at first (Sokar et al., The Dormant Neuron Phenomenon, ICML 2023, section 4).
-        Returns how many were renewed.
-        """
-        renewed = 0
-        for layer, following in pairwise(cast(list[CollapsibleConv2d], self.layers)):
-            silent = (layer(x) > 0).float().mean((0, 2, 3)) < least
-            layer.renew_outputs(silent)
-            following.ignore_inputs(silent)
-            renewed += int(silent.sum())
-            x = functional.relu(layer(x))
-        return renewed
 
     def collapsed(self) -> Self:
         """The same function with one plain convolution per layer."""

@@ -21,7 +21,6 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from vsr.errors import InputError
 from vsr.metrics import psnr, to_uint8
-from vsr.networks.mxcy import MxCy
 from vsr.training.data import Dataset, Pair
 from vsr.training.distil import Teacher, inner
 from vsr.training.recipe import Loss, Optimiser, Stage
@@ -161,9 +160,7 @@ class Learner(lightning.LightningModule):
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         planes, high, told, step = batch
         low = as_input(planes)
-        stage, local = stage_at(self.stages, step)
-        if local == 0 and stage.revive and isinstance(self.model, MxCy):
-            self._revive(self.own(low), stage.revive)
+        stage, _ = stage_at(self.stages, step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=stage.bfloat16):
             result = self.model(self.own(low), *told).float()
             taught = self.teacher.distance(result, low, self.context) if self.teacher and stage.taught else 0.0
@@ -182,12 +179,6 @@ class Learner(lightning.LightningModule):
 
     def validation_step(self, pair: tuple[Tensor, Tensor], _index: int) -> None:
         self.log("holdout", score(self.model, Pair(*pair), cast(Any, self.model).scale, self.device), batch_size=1)
-
-    def _revive(self, low: Tensor, least: float) -> None:
-        """Dead channels live again and the optimiser forgets."""
-        torch.manual_seed(self.seed)
-        cast(MxCy, self.model).revive(low, least=least)
-        cast(torch.optim.Optimizer, self.optimizers(use_pl_optimizer=False)).state.clear()
 
 
 class Says(Callback):

@@ -29,7 +29,6 @@ class Stage:
     bfloat16: bool = True  # convolutions only; skip addition and loss are float32
     taught: float = 0.0  # weight of the l1 distance to the teacher's results, beside the loss
     clip: float = 0.0  # gradients are cut to +-clip / rate (VDSR, section 3.2); 0: not at all
-    revive: float = 0.0  # before it, channels positive on a smaller share of patches than this are made anew
 
 
 @dataclass(frozen=True, kw_only=True)
