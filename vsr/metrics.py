@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Plane = NDArray[np.floating]
 
+SSIM_WINDOW = 11  # pixels a side
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -64,17 +66,20 @@ def to_uint8(plane: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(np.floor(plane + 0.5), 0, 255), np.uint8)
 
 
-def psnr(a: NDArray[np.generic], b: NDArray[np.generic], *, border: int = 0) -> float:
-    """Peak signal-to-noise ratio in dB, peak 255, `border` pixels left out on every side."""
+def psnr(a: NDArray[np.generic], b: NDArray[np.generic], *, border: int = 0, peak: int = 255) -> float:
+    """Peak signal-to-noise ratio in dB, `border` pixels left out on every side."""
     x, y = _inside(a, border), _inside(b, border)
     error = float(np.mean((x - y) ** 2))
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+    return float("inf") if error == 0 else float(10 * np.log10(peak**2 / error))
 
 
-def ssim(a: NDArray[np.generic], b: NDArray[np.generic], *, border: int = 0) -> float:
-    """Structural similarity (Wang et al., IEEE TIP 2004, equation 13): 11x11 Gaussian of sigma 1.5, valid positions."""
+def ssim(a: NDArray[np.generic], b: NDArray[np.generic], *, border: int = 0, peak: int = 255) -> float:
+    """Structural similarity (Wang et al., IEEE TIP 2004, equation 13): 11x11 Gaussian of sigma 1.5, valid positions.
+
+    Planes are at least SSIM_WINDOW samples a side inside the border.
+    """
     x, y = _inside(a, border), _inside(b, border)
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
     mean_x, mean_y = _blur(x), _blur(y)
     var_x = _blur(x * x) - mean_x**2
     var_y = _blur(y * y) - mean_y**2
@@ -89,10 +94,11 @@ def _inside(plane: NDArray[np.generic], border: int) -> NDArray[np.float64]:
 
 
 def _blur(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    taps = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    middle = SSIM_WINDOW // 2
+    taps = np.exp(-((np.arange(SSIM_WINDOW) - middle) ** 2) / (2 * 1.5**2))
     taps /= taps.sum()
     for axis in (0, 1):
-        windows = np.lib.stride_tricks.sliding_window_view(plane, 11, axis=axis)
+        windows = np.lib.stride_tricks.sliding_window_view(plane, SSIM_WINDOW, axis=axis)
         plane = windows @ taps
     return plane
 

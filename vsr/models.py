@@ -22,7 +22,7 @@ Exact = Literal["int8", "bf16", "float32"]
 
 DEFAULT_NETWORK = "m4c16"
 _INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})  # /proc/cpuinfo's names
-_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,12 +133,12 @@ def _flags_by_openvino() -> frozenset[str]:
 
     capable = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     amd64 = platform.machine().lower() in ("x86_64", "amd64")
-    return _BF16_FLAGS | _INT8_FLAGS if capable and amd64 else frozenset()  # every x86 with bf16 has VNNI too
+    return BF16_FLAGS | _INT8_FLAGS if capable and amd64 else frozenset()  # every x86 with bf16 has VNNI too
 
 
 def _precision(settings: EngineSettings, depth: int, flags: Set[str], *, int8: bool) -> tuple[Exact, str]:
     """(precision, why) for a model whose int8 form exists or not."""
-    wanted, bf16 = settings.precision, bool(_BF16_FLAGS & flags)
+    wanted, bf16 = settings.precision, bool(BF16_FLAGS & flags)
     obstacle = _int8_obstacle(settings, depth, int8)
     if settings.backend == "pytorch":
         bf16, flags = False, frozenset()

@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("output", nargs="?", help='.mp4 .mkv .mov .webm .ts .gif .y4m, pictures, a folder, or "-" for y4m')
     size = p.add_argument_group("size").add_mutually_exclusive_group()
     size.add_argument("--scale", type=int, choices=SCALES, help="factor (default 2)")
-    size.add_argument("--size", type=_size, metavar="WxH", help="exact size instead of a factor")
+    size.add_argument("--size", type=dimensions, metavar="WxH", help="exact size instead of a factor")
     size.add_argument("--height", type=int, metavar="N", help="exact height, width in proportion")
     kept = p.add_argument_group("other tracks")
     kept.add_argument("--stream", type=int, metavar="N", help="which video track is upscaled, from 0")
@@ -145,7 +145,8 @@ def settings_of(args: argparse.Namespace) -> RunSettings:
     )
 
 
-def _size(text: str) -> tuple[int, int]:
+def dimensions(text: str) -> tuple[int, int]:
+    """Width and height, written WxH."""
     width, _, height = text.lower().partition("x")
     if not (width.isdigit() and height.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not WxH, e.g. 1920x1080")

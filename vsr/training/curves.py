@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vsr.errors import UsageError
+
 if TYPE_CHECKING:
     from vsr.training.evaluate import Row
+
+
+def check_drawing() -> None:
+    """Raises UsageError where what draws isn't installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise UsageError('--plot needs matplotlib (pip install "vsr[train]")') from error
 
 
 def draw(curve: Path, picture: Path) -> None:
@@ -27,18 +37,19 @@ def draw(curve: Path, picture: Path) -> None:
     figure.savefig(picture, dpi=120)
 
 
-def draw_speed(rows: Sequence[Row], picture: Path) -> None:
-    """PSNR against milliseconds a frame, one panel per scale; bicubic as a line."""
+def draw_speed(rows: Sequence[Row], picture: Path, size: str) -> None:
+    """PSNR against milliseconds a frame of `size`, one panel per scale; bicubic as a line, int8 in orange."""
     from matplotlib.figure import Figure
 
     scales = sorted({row.scale for row in rows})
     figure = Figure(figsize=(5 * len(scales), 4), layout="constrained")
     for panel, scale in zip(figure.subplots(1, len(scales), squeeze=False)[0], scales, strict=True):
-        panel.set(title=f"x{scale}", xlabel="ms a frame, 960x540 in", ylabel="luma PSNR, dB", xscale="log")
+        panel.set(title=f"x{scale}", xlabel=f"ms a frame, {size} in", ylabel="luma PSNR, dB", xscale="log")
         for row in (row for row in rows if row.scale == scale):
             if row.milliseconds is None:
                 panel.axhline(row.score.psnr, color="tab:gray", linewidth=0.8, label=row.name)
             else:
-                panel.plot(row.milliseconds, row.score.psnr, "o", color="tab:blue")
+                colour = "tab:orange" if row.weights == "int8" else "tab:blue"
+                panel.plot(row.milliseconds, row.score.psnr, "o", color=colour)
                 panel.annotate(row.name.replace(f"_x{scale}", ""), (row.milliseconds, row.score.psnr), fontsize=7)
     figure.savefig(picture, dpi=120)

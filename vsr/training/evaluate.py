@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from math import prod
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from time import perf_counter
 from typing import Any
 
@@ -17,8 +17,12 @@ import onnx
 from numpy.typing import NDArray
 
 from vsr.backends import import_openvino
-from vsr.errors import UsageError
-from vsr.metrics import imresize, modcrop, psnr, ssim, to_uint8
+from vsr.backends.openvino import running_precision
+from vsr.errors import InputError, UsageError
+from vsr.meter import Meter, Scores
+from vsr.metrics import SSIM_WINDOW, imresize, modcrop, psnr, ssim, to_uint8
+from vsr.models import BF16_FLAGS, processor_flags
+from vsr.reduced import ReducedClip, reduced
 from vsr.training.pictures import Plane, holdout_places, pictures, read_luma
 
 FRAME = (540, 960)  # rows, columns
@@ -54,22 +58,60 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A model to be measured; without a file it is bicubic."""
+
+    scale: int
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path.stem if self.path else "bicubic"
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of the table `vsr-eval` prints."""
 
     name: str  # file name without suffix, or "bicubic"
     scale: int
     score: Score
+    frames: Scores | None = None  # of a video, one by one
+    weights: str | None = None  # what the file holds: float32 or int8
     macs: float | None = None  # per low-resolution pixel
-    milliseconds: float | None = None  # of the network alone, a frame of FRAME
+    milliseconds: float | None = None  # of the network alone
+    runs_in: str | None = None  # what its convolutions computed in while it was timed
 
 
-def rows(folder: Path, engines: Path, *, networks: Sequence[str], scales: Sequence[int]) -> Iterator[Row]:
-    """Scores on the pictures in `folder`: per scale the bicubic row, then every shipped model of `networks`.
+Judge = Callable[[Upscaler, int], tuple[Score, Scores | None]]  # what an upscaler by a scale is worth
 
-    "all", or no networks, means all that ship. Raises UsageError for one that doesn't ship at any of `scales`.
+
+def on_pictures(planes: Sequence[Plane]) -> Judge:
+    """Judges by pictures, as the papers do."""
+    return lambda upscale, scale: (score(upscale, planes, scale=scale), None)
+
+
+def on_clip(path: str, *, frames: int, crf: float | None = None) -> Judge:
+    """Judges by a video's first frames, reduced and with `crf` also coded before they are upscaled."""
+
+    @lru_cache(maxsize=1)
+    def clip(scale: int) -> ReducedClip:
+        return reduced(path, scale, frames=frames, crf=crf)
+
+    def judge(upscale: Upscaler, scale: int) -> tuple[Score, Scores | None]:
+        given, meter = clip(scale), Meter(border=scale)
+        for time, low, high in zip(given.times, given.low, given.high, strict=True):
+            meter.add(time, high, to_uint8(upscale(low)))
+        return Score(fmean(meter.scores.psnr), fmean(meter.scores.ssim)), meter.scores
+
+    return judge
+
+
+def candidates(engines: Path, *, networks: Sequence[str], scales: Sequence[int]) -> list[Candidate]:
+    """Per scale bicubic, then every shipped model of `networks`; "all", or none, means all that ship.
+
+    Raises UsageError for one that doesn't ship at any of `scales`.
     """
-    planes = PictureSet.read(folder).planes
     networks = [] if "all" in networks else networks
     found = {scale: _models(engines, networks, scale) for scale in scales}
     missing = [
@@ -80,12 +122,28 @@ def rows(folder: Path, engines: Path, *, networks: Sequence[str], scales: Sequen
         raise UsageError(
             f"no model of {', '.join(missing) or 'any network'} at these scales in {engines}; there: {known}"
         )
-    for scale, paths in found.items():
-        yield Row("bicubic", scale, score(bicubic(scale), planes, scale=scale))
-        for path in paths:
-            model = onnx.load(path)
-            result = score(upscaler(model), planes, scale=scale)
-            yield Row(path.stem, scale, result, macs(model), milliseconds(model))
+    return [Candidate(scale, path) for scale, paths in found.items() for path in (None, *paths)]
+
+
+def measured(
+    candidate: Candidate, judge: Judge, *, size: tuple[int, int] = FRAME, step: Callable[[], None] = lambda: None
+) -> Row:
+    """Scores and times a candidate; `step` is called after each picture. `size`: rows, columns of what is timed."""
+    scale = candidate.scale
+    model = onnx.load(candidate.path) if candidate.path else None
+    upscale = upscaler(model) if model else bicubic(scale)
+
+    def counted(plane: Plane) -> NDArray[np.floating]:
+        result = upscale(plane)
+        step()
+        return result
+
+    row = Row(candidate.name, scale, *judge(counted, scale))
+    if model is None:
+        return row
+    weights = _property(model, "vsr.precision")
+    time, runs_in = milliseconds(model, size)
+    return replace(row, weights=weights, macs=macs(model), milliseconds=time, runs_in=runs_in)
 
 
 def score(upscale: Upscaler, planes: Sequence[Plane], *, scale: int) -> Score:
@@ -93,6 +151,8 @@ def score(upscale: Upscaler, planes: Sequence[Plane], *, scale: int) -> Score:
     results = []
     for plane in planes:
         reference = modcrop(plane, scale)
+        if min(reference.shape) < SSIM_WINDOW + 2 * scale:
+            raise InputError(f"a picture of {plane.shape[1]}x{plane.shape[0]} is too small to judge x{scale} by")
         result = to_uint8(upscale(to_uint8(imresize(reference, 1 / scale))))
         results.append((psnr(result, reference, border=scale), ssim(result, reference, border=scale)))
     mean = np.mean(results, axis=0)
@@ -106,14 +166,11 @@ def bicubic(scale: int) -> Upscaler:
 
 def upscaler(model: onnx.ModelProto) -> Upscaler:
     """A shipped luma model on the CPU; int8 graphs run in int8, everything else in float32."""
-    peak = float(next(prop.value for prop in model.metadata_props if prop.key == "vsr.peak"))
-    core, data = import_openvino().Core(), model.SerializeToString()
+    peak = float(_property(model, "vsr.peak"))
 
     @lru_cache(maxsize=1)
     def compiled(height: int, width: int) -> Any:
-        sized = core.read_model(data)
-        sized.reshape([1, 1, height, width])
-        return core.compile_model(sized, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        return _compiled(model, (height, width), "f32")
 
     def upscale(plane: Plane) -> NDArray[np.floating]:
         luma = plane[None, None].astype(np.float32) * np.float32(peak / 255)
@@ -122,15 +179,33 @@ def upscaler(model: onnx.ModelProto) -> Upscaler:
     return upscale
 
 
-def milliseconds(model: onnx.ModelProto, *, seconds: float = 1.0) -> float:
-    """Median time of the network alone on a frame of FRAME luma samples, runs of `seconds` in all, at least three."""
-    upscale, plane, times = upscaler(model), np.zeros(FRAME, np.uint8), list[float]()
-    upscale(plane)
+def milliseconds(model: onnx.ModelProto, size: tuple[int, int] = FRAME, *, seconds: float = 1.0) -> tuple[float, str]:
+    """(median time of the network alone on `size` luma samples, what its convolutions compute in).
+
+    Float models run in bfloat16 where the processor has it, as `vsr-run` runs them. Runs of `seconds` in all, three at
+    least.
+    """
+    bf16 = _property(model, "vsr.precision") == "float32" and BF16_FLAGS & processor_flags()
+    compiled = _compiled(model, size, "bf16" if bf16 else "f32")
+    luma, times = np.zeros((1, 1, *size), np.float32), list[float]()
+    compiled([luma])
     while len(times) < 3 or sum(times) < seconds:
         begin = perf_counter()
-        upscale(plane)
+        compiled([luma])
         times.append(perf_counter() - begin)
-    return 1000 * median(times)
+    return 1000 * median(times), running_precision(compiled)
+
+
+def _compiled(model: onnx.ModelProto, size: tuple[int, int], hint: str) -> Any:
+    core = import_openvino().Core()
+    sized = core.read_model(model.SerializeToString())
+    sized.reshape([1, 1, *size])
+    return core.compile_model(sized, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+
+
+def _property(model: onnx.ModelProto, key: str) -> str:
+    """What a shipped model says of itself."""
+    return str(next(entry.value for entry in model.metadata_props if entry.key == key))
 
 
 def macs(model: onnx.ModelProto) -> float:
