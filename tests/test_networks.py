@@ -126,6 +126,18 @@ def test_expanded_and_collapsed_are_one_function(scale: int) -> None:
     assert not any("expand" in name for name, _ in expanded.collapsed().named_parameters())
 
 
+def test_a_deepened_network_does_what_the_shallow_one_did() -> None:
+    torch = pytest.importorskip("torch")
+    from vsr.networks.mxcy import MxCy
+
+    torch.manual_seed(0)
+    shallow, deep = MxCy(2, 8, 1, 2), MxCy(5, 8, 1, 2)
+    deep.load_state_dict(deep.deepened(shallow.state_dict()))
+    x, more = torch.rand(2, 1, 30, 30), deep.context - shallow.context
+    torch.testing.assert_close(deep(x), shallow(x[:, :, more:-more, more:-more]))
+    assert shallow.deepened(shallow.state_dict()).keys() == shallow.state_dict().keys()
+
+
 def test_a_new_expanded_network_starts_as_pixel_repeat() -> None:
     torch = pytest.importorskip("torch")
     from vsr.networks.mxcy import MxCy

@@ -8,6 +8,7 @@ section 3.1), summed in weight space at every step, so that a step costs what th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from itertools import pairwise
 from typing import Self, cast
@@ -94,11 +95,6 @@ class MxCy(nn.Module):
         self.convolutions = nn.ModuleList(nn.Conv2d(i, o, 3) for i, o in pairwise(widths))
 
     @property
-    def last(self) -> str:
-        """Prefix of the last layer's names: what another scale can't take over."""
-        return f"convolutions.{len(self.convolutions) - 1}."
-
-    @property
     def layers(self) -> list[Convolution]:
         """The convolutions in order."""
         return cast(list[Convolution], list(self.convolutions))
@@ -112,6 +108,20 @@ class MxCy(nn.Module):
         convolutions.append(CollapsibleConv2d(last.in_channels, last.out_channels, gain=0.01))
         model.convolutions = nn.ModuleList(convolutions)
         return model
+
+    def deepened(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The plain weights of a network of fewer layers for this one, which then does the same.
+
+        What it has more of before its last layer is the identity, which the ReLUs leave as it is (Chen et al., Net2Net,
+        ICLR 2016, section 2.3).
+        """
+        given, own = len(state) // 2, len(self.layers)
+        middle = self.layers[1]
+        identity = nn.init.dirac_(torch.empty_like(middle.weight)), torch.zeros(middle.out_channels)
+        layers = [(state[f"convolutions.{i}.weight"], state[f"convolutions.{i}.bias"]) for i in range(given)]
+        layers[-1:-1] = [identity] * (own - given)
+        weights = {f"convolutions.{i}.weight": weight for i, (weight, _) in enumerate(layers)}
+        return weights | {f"convolutions.{i}.bias": bias for i, (_, bias) in enumerate(layers)}
 
     def collapsed(self) -> Self:
         """The same function with one plain convolution per layer."""

@@ -121,6 +121,8 @@ def start(recipe: Recipe, out: Path) -> nn.Module:
     if recipe.start is not None:
         own = model.state_dict()
         given = _weights(out, recipe.start)
+        if isinstance(model, MxCy) and not recipe.expanded:
+            given = model.deepened(given)
         fitting = {name: tensor for name, tensor in given.items() if name in own and tensor.shape == own[name].shape}
         model.load_state_dict(fitting, strict=False)
     return model
