@@ -15,6 +15,7 @@ from vsr.metrics import imresize, to_uint8  # noqa: E402
 from vsr.networks import NETWORKS  # noqa: E402
 from vsr.networks.cubic import Cubic  # noqa: E402
 from vsr.networks.mxcy import MxCy  # noqa: E402
+from vsr.networks.srresnet import PATCH  # noqa: E402
 from vsr.networks.table import CUBIC_RADIUS  # noqa: E402
 from vsr.training.data import Dataset, load  # noqa: E402
 from vsr.training.distil import Teacher, inner  # noqa: E402
@@ -114,6 +115,9 @@ def test_what_a_recipe_names_fits_it(name: str) -> None:
     recipe = find(name)
     assert not recipe.scales or (recipe.scales[0] == recipe.scale and NETWORKS[recipe.network].family == "vdsr")
     assert bool(recipe.teacher) == any(stage.taught for stage in recipe.stages)
+    adversarial = [stage for stage in recipe.stages if stage.adversarial]
+    assert all(stage.patch * recipe.scale == PATCH and not (stage.clip or stage.taught) for stage in adversarial)
+    assert not adversarial or recipe.optimiser == "adam"
     assert recipe.teacher is None or find(recipe.teacher).scale == recipe.scale
 
 

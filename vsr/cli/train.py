@@ -29,7 +29,7 @@ def _train(recipe: Recipe, arguments: argparse.Namespace) -> None:
     if clips is not None and recipe.degradation != "stream":
         raise UsageError(f"--clips is for recipes of stream weights; {recipe.name} trains on pictures alone")
     out.mkdir(parents=True, exist_ok=True)
-    network = train(recipe, data, out, clips=clips, resume=resume)
+    network = train(recipe, data, out, clips=clips, vgg=arguments.vgg, resume=resume)
     quantised = train_int8(recipe, data, out, clips=clips, resume=resume) if recipe.quantisation else None
     if arguments.weights_only:
         return
@@ -50,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
         "--test", type=Path, help="folder of pictures for the scores, such as Set5; default: held out of --data"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for models, weights, checkpoints and curves")
+    parser.add_argument(
+        "--vgg", type=Path, metavar="FILE", help="torchvision's VGG19 weights (.pth, .safetensors), for srgan"
+    )
     parser.add_argument("--steps", type=int, help="float steps in all; every stage is cut in proportion")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     parser.add_argument(

@@ -45,19 +45,35 @@ class SRResNet(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """(N, 1, 96, 96) luma 0..1 -> (N, 1), the logarithm of the odds that a picture wasn't upscaled."""
+    """(N, 1, 96, 96) luma 0..1 -> (N, 1), the logarithm of the odds that a picture wasn't upscaled.
 
-    def __init__(self) -> None:
+    Args:
+        width: channels of the first layer; the last has eight times as many.
+    """
+
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
-        widths = (64, 64, 128, 128, 256, 256, 512, 512)
-        modules: list[nn.Module] = [nn.Conv2d(1, 64, 3, padding=1), nn.LeakyReLU(0.2)]
+        widths = [width * factor for factor in (1, 1, 2, 2, 4, 4, 8, 8)]
+        modules: list[nn.Module] = [nn.Conv2d(1, width, 3, padding=1), nn.LeakyReLU(0.2)]
         for index, (inputs, outputs) in enumerate(pairwise(widths)):
             stride = 2 - index % 2
             modules += [nn.Conv2d(inputs, outputs, 3, stride, 1), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
         self.features = nn.Sequential(*modules)
         self.verdict = nn.Sequential(
-            nn.Flatten(), nn.Linear(512 * (PATCH // 16) ** 2, 1024), nn.LeakyReLU(0.2), nn.Linear(1024, 1)
+            nn.Flatten(),
+            nn.Linear(widths[-1] * (PATCH // 16) ** 2, 16 * width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(16 * width, 1),
         )
+
+    def seen(self, x: Tensor) -> list[Tensor]:
+        """What each of the eight convolutions makes of pictures."""
+        found = []
+        for module in self.features:
+            x = module(x)
+            if isinstance(module, nn.LeakyReLU):
+                found.append(x)
+        return found
 
     def forward(self, x: Tensor) -> Tensor:
         verdict: Tensor = self.verdict(self.features(x))

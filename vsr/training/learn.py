@@ -30,7 +30,13 @@ Model = TypeVar("Model", bound=nn.Module)
 Batch = tuple[Tensor, Tensor, list[Any], int]  # low, high, what else the network is told, step
 
 VALIDATION_SIDE = 192  # low-resolution pixels of the centre piece a held-out picture is judged by
-EXPECTED = ("does not have many workers", "IterableDataset", "exists and is not empty", "LeafSpec")  # Lightning's
+EXPECTED = (  # Lightning's warnings
+    "does not have many workers",
+    "IterableDataset",
+    "exists and is not empty",
+    "LeafSpec",
+    "ModelCheckpoint with manual optimization",
+)
 EVERY = 2_500  # steps between checkpoints and validations
 
 
@@ -64,12 +70,27 @@ def fit(
     every: int = EVERY,
     log: Callable[[str], None] = print,
 ) -> Model:
-    """Train through all stages and return the moving average of the weights; save and validate `every` so many steps.
+    """Train through all stages and return the moving average of the weights; the rest as `run`."""
+    learner = Learner(model, stages, seed, dataset.context, optimiser, teacher)
+    run(learner, dataset, average=average, checkpoint=checkpoint, resume=resume, every=every, log=log)
+    return model
+
+
+def run(
+    learner: Learner,
+    dataset: Source,
+    *,
+    average: float,
+    checkpoint: Path,
+    resume: bool = False,
+    every: int = EVERY,
+    log: Callable[[str], None] = print,
+) -> None:
+    """Train through the learner's stages, save and validate `every` so many steps; its weights end as their average.
 
     Batches depend on seed, step and device alone, so a run resumed from `checkpoint` equals an unbroken one.
     """
-    learner = Learner(model, stages, seed, dataset.context, optimiser, teacher)
-    total = sum(stage.steps for stage in stages)
+    total = sum(stage.steps for stage in learner.stages)
     every = min(every, total)
     trainer = lightning.Trainer(
         max_steps=total,
@@ -96,14 +117,13 @@ def fit(
         try:
             trainer.fit(
                 learner,
-                DataLoader(Patches(dataset, stages, seed, learner), batch_size=None),
+                DataLoader(Patches(dataset, learner), batch_size=None),
                 DataLoader(cast(Any, held_out), batch_size=None),
                 ckpt_path=last if resume and last.exists() else None,
                 weights_only=True,
             )
         except UnpicklingError as error:
             raise InputError(f"{last}: not a checkpoint that vsr-train wrote; delete it to start over") from error
-    return model
 
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
@@ -112,15 +132,16 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertise
 class Patches(IterableDataset[Batch]):
     """Batches of a run, from the step on at which the learner stands."""
 
-    def __init__(self, dataset: Source, stages: tuple[Stage, ...], seed: int, learner: Learner) -> None:
-        self.dataset, self.stages, self.seed, self.learner = dataset, stages, seed, learner
+    def __init__(self, dataset: Source, learner: Learner) -> None:
+        self.dataset, self.learner = dataset, learner
 
     def __iter__(self) -> Iterator[Batch]:
         dataset, step = self.dataset.to(self.learner.device), self.learner.global_step
+        stages, seed = self.learner.stages, self.learner.seed
         rank, ranks = self.learner.global_rank, self.learner.trainer.world_size
         while True:
-            stage, _ = stage_at(self.stages, step)
-            drawn = dataset.batch(step * ranks + rank, seed=self.seed, size=stage.batch, patch=stage.patch)
+            stage, _ = stage_at(stages, step)
+            drawn = dataset.batch(step * ranks + rank, seed=seed, size=stage.batch, patch=stage.patch)
             low, high, *told = drawn
             yield low, high, told, step
             step += 1

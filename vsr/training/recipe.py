@@ -28,6 +28,8 @@ class Stage:
     patch: int = 48  # low-resolution pixels per side, context not counted
     bfloat16: bool = True  # convolutions only; skip addition and loss are float32
     taught: float = 0.0  # weight of the l1 distance to the teacher's results, beside the loss
+    adversarial: float = 0.0  # weight of the adversary's verdict, beside the loss; 0: there's no adversary
+    matching: float = 0.0  # weight of the l1 distance between what the adversary sees, where there's no VGG
     clip: float = 0.0  # gradients are cut to +-clip / rate (VDSR, section 3.2); 0: not at all
 
 

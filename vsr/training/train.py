@@ -12,18 +12,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vsr.errors import InputError
+from vsr.errors import InputError, UsageError
 from vsr.networks import build
 from vsr.networks.espcn import ESPCN
 from vsr.networks.fsrcnn import FSRCNN
 from vsr.networks.mxcy import MxCy
 from vsr.networks.sparse import SparseCoding
 from vsr.networks.srcnn import SRCNN
+from vsr.networks.srresnet import Discriminator
 from vsr.training.curves import draw
 from vsr.training.data import Dataset, kept, load
 from vsr.training.degrade import Streamed
 from vsr.training.distil import Teacher
-from vsr.training.learn import Source, as_input, fit
+from vsr.training.learn import Learner, Source, as_input, fit, run
 from vsr.training.mixed import Mixed
 from vsr.training.quantise import QuantisedMxCy
 from vsr.training.recipe import Recipe, find
@@ -39,6 +40,7 @@ def train(
     out: Path,
     *,
     clips: Path | None = None,
+    vgg: Path | None = None,
     resume: bool = False,
     log: Callable[[str], None] = print,
 ) -> nn.Module:
@@ -46,7 +48,7 @@ def train(
 
     `out` also holds the decoded pictures, checkpoints and curves. A recipe that starts from another needs that one's
     weights in `out` first. Resuming takes finished weights as they are. `clips` holds videos beside the pictures of
-    `data`, for recipes of stream weights.
+    `data`, for recipes of stream weights; `vgg` torchvision's VGG19, for those with an adversary.
     """
     if resume and _file(out, recipe.name).exists():
         return load_trained(recipe, out)
@@ -54,17 +56,12 @@ def train(
     if isinstance(model, SparseCoding):
         learn(model, _pictures(recipe, data, out, model.context), seed=recipe.seed)
     elif recipe.stages:
-        teacher = Teacher.of(load_trained(find(recipe.teacher), out)) if recipe.teacher else None
-        context = max(cast(int, model.context), teacher.context if teacher else 0)
-        model = fit(
-            model,
-            _source(recipe, data, out, context, clips),
-            recipe.stages,
-            seed=recipe.seed,
+        learner = _learner(recipe, model, out, vgg)
+        run(
+            learner,
+            _source(recipe, data, out, learner.context, clips),
             average=recipe.average,
             checkpoint=out / recipe.name,
-            optimiser=recipe.optimiser,
-            teacher=teacher,
             resume=resume,
             log=log,
         )
@@ -142,6 +139,20 @@ def untrained(recipe: Recipe) -> nn.Module:
         model = model.expanded()
         return model if recipe.expanded else model.collapsed()
     return model
+
+
+def _learner(recipe: Recipe, model: nn.Module, out: Path, vgg: Path | None) -> Learner:
+    context = cast(int, model.context)
+    if any(stage.adversarial for stage in recipe.stages):
+        from vsr.training.adversarial import VGG, Adversary
+
+        features = VGG.read(vgg) if vgg else None
+        return Adversary(model, Discriminator(), recipe.stages, recipe.seed, context, features)
+    if vgg:
+        raise UsageError(f"{recipe.name} has no use for VGG's weights; recipes with an adversary do: srgan_x4")
+    teacher = Teacher.of(load_trained(find(recipe.teacher), out)) if recipe.teacher else None
+    context = max(context, teacher.context if teacher else 0)
+    return Learner(model, recipe.stages, recipe.seed, context, recipe.optimiser, teacher)
 
 
 def _source(recipe: Recipe, data: Path, out: Path, context: int, clips: Path | None) -> Source:
