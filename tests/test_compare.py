@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -86,6 +87,13 @@ def test_a_reference_that_never_stands_still_has_no_flicker() -> None:
     for value in range(3):
         meter.add(value, np.full((20, 20), value, np.uint8), np.full((20, 20), 9 * value, np.uint8))
     assert meter.scores.whole_flicker is None
+
+
+def test_a_change_of_size_begins_anew() -> None:
+    meter = Meter()
+    for side in (20, 20, 24, 24):
+        meter.add(side, np.full((20, side), 90, np.uint8), np.full((20, side), 90, np.uint8))
+    assert meter.scores.flicker == [None, 0, None, 0]
 
 
 def test_spread() -> None:
@@ -217,6 +225,11 @@ def test_without_vmaf_it_is_said_why(ffmpeg: Callable[..., str], monkeypatch: py
     assert "no ffmpeg" in why[0]
     assert "failed (no model)" in why[1]
     assert "8 and 10 bits, not 12" in why[2]
+    with Vmaf(ffmpeg()) as judge:
+        for side in (20, 24):
+            judge.add(np.zeros((20, side), np.uint8), np.zeros((20, side), np.uint8), 8)
+        assert judge.scores() == {}
+    assert judge.missing == "the size changes on the way"
     for program, found in ((ffmpeg(has=False), False), (ffmpeg(), True)):
         monkeypatch.setenv("PATH", str(Path(program).parent))
         assert (find() == program) is found
@@ -280,6 +293,7 @@ class TestCommand:
         [
             (["a.mp4", "none.mp4"], 3, "none.mp4: no such file"),
             (["none"], 3, "none: no such file or folder"),
+            (["n" * 300], 3, f"{'n' * 300}: File name too long"),
             (["empty"], 3, "empty: no pictures"),
             (["text.mp4"], 3, "text.mp4: can't be read as video"),
             (["a.mp4", "a.mp4", "--networks", "m4c8"], 2, "--networks means nothing for videos and their reference"),
@@ -310,3 +324,14 @@ class TestCommand:
         said = capsys.readouterr().err.splitlines()
         assert len(said) == 1
         assert said[0].startswith(f"vsr-eval: {message}")
+
+    def test_a_reader_that_leaves_is_no_traceback(self, tmp_path: Path) -> None:
+        path = str(clip(tmp_path / "a.mp4"))
+        words = [sys.executable, "-m", "vsr.cli.eval", *[path] * 3]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.close()
+            assert process.stderr is not None
+            said = process.stderr.read()
+        assert process.returncode == 4
+        assert said == "vsr-eval: standard output: Broken pipe\n"

@@ -50,3 +50,12 @@ def test_what_is_too_small_is_said(tmp_path: Path) -> None:
         reduced(str(path), 4, frames=1)
     with pytest.raises(InputError, match="no such file"):
         reduced(str(tmp_path / "none.mkv"), 2, frames=1)
+
+
+def test_a_change_of_size_is_said(tmp_path: Path) -> None:
+    parts = [Clip(size=(size, 32), pts=range(3)).write(tmp_path / f"{size}.h264") for size in (48, 64)]
+    both = tmp_path / "in.h264"
+    both.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert len(reduced(str(both), 2, frames=3).low) == 3
+    with pytest.raises(InputError, match="changes at frame 3"):
+        reduced(str(both), 2, frames=4)

@@ -29,7 +29,7 @@ class Scores:
         flicker: mean absolute change of the result's luma since the frame before, in 8-bit codes, over the pixels that
             are static in the reference: whose luma, and that of all pixels up to REACH rows and columns away, is
             exactly what it was in the frame before. 0 for a result that stands still where the reference does, as the
-            reference itself; None where nothing is static, and for the first frame.
+            reference itself; None where nothing is static, and for the first frame of a size.
         static: share of such pixels, 0..1.
         vmaf: 0..100, by the name of VMAF's model.
     """
@@ -83,7 +83,7 @@ class Meter:
         self._last = reference, result
 
     def _flicker(self, reference: Plane, result: Plane) -> tuple[float | None, float]:
-        if self._last is None:
+        if self._last is None or self._last[0].shape != reference.shape:
             return None, 0.0
         still = static(*(plane[_inside(plane, self._border)] for plane in (self._last[0], reference)))
         if not still.any():

@@ -80,8 +80,12 @@ def _picture(planes: Planes, format: PlanarFormat, number: int) -> VideoFrame:
 
 
 def _each(frames: Iterator[Frame], count: int) -> Iterator[Frame]:
-    """The first frames, each released when the next is asked for."""
-    for frame in islice(frames, count):
+    """The first frames, each released when the next is asked for. Raises InputError where their size changes."""
+    first = None
+    for number, frame in enumerate(islice(frames, count)):
+        first = first or (frame.width, frame.height)
+        if (frame.width, frame.height) != first:
+            raise InputError(f"the video's size changes at frame {number}; judge by those before (--frames {number})")
         yield frame
         frame.release()
 

@@ -46,6 +46,7 @@ class Vmaf:
         self._program = program or ""
         self._folder = TemporaryDirectory(prefix="vsr_vmaf")
         self._process: subprocess.Popen[bytes] | None = None
+        self._shape: tuple[int, ...] = ()
 
     def __enter__(self) -> Self:
         return self
@@ -60,6 +61,9 @@ class Vmaf:
         """One pair; when the program fails, `missing` says so and the rest is passed over."""
         if depth not in DEPTHS:
             self.missing = self.missing or f"it takes {' and '.join(map(str, DEPTHS))} bits, not {depth}"
+        self._shape = self._shape or reference.shape
+        if reference.shape != self._shape:
+            self.missing = self.missing or "the size changes on the way"
         if self.missing:
             return
         both = np.vstack([result, reference])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from vsr.cli.options import OneLine, dimensions
-from vsr.errors import InputError, UsageError, VsrError
+from vsr.errors import InputError, OutputError, UsageError, VsrError
 from vsr.settings import SCALES
 
 INTERRUPTED = 130
@@ -45,6 +46,12 @@ def main(argv: list[str] | None = None) -> int:
     except VsrError as error:
         print(f"vsr-eval: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # a name too long, a pipe that nobody reads
+        named = error.filename or "standard output"
+        print(f"vsr-eval: {named}: {error.strerror or error}", file=sys.stderr)
+        if isinstance(error, BrokenPipeError):  # Python would complain once more when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return InputError.exit_code if error.filename else OutputError.exit_code
     except KeyboardInterrupt:
         print("vsr-eval: interrupted", file=sys.stderr)
         return INTERRUPTED
