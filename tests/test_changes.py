@@ -154,7 +154,7 @@ def job_for(size: tuple[int, int], format: PlanarFormat, **more: Any) -> Job:
     )  # fmt: skip
     encoder = Encoder(codec="ffv1", pix_fmt=format.pix_fmt, width=2 * size[0], height=2 * size[1], aspect=Fraction(1),
                       options={}, threads=1, **more)  # fmt: skip
-    network = Network(name="", path="", scale=2, precision="", backend="", sha256="")
+    network = Network(name="", path="", scale=2, weights="clean", precision="", backend="", sha256="")
     return Job(version="", source=source, network=network, output="out.mkv", sink="", encoder=encoder, tracks=(),
                chunks=(), notes=())  # fmt: skip
 

@@ -36,7 +36,9 @@ JOB = Job(
         start=-2, end=88, trimmed=True, origin=Fraction(-1001, 15000), last_end=89, first_number=7,
         side_data=("A53_CC",),
     ),
-    network=Network(name="m4c8", path="m.onnx", scale=2, precision="auto", backend="auto", sha256="ab" * 32),
+    network=Network(
+        name="m4c8", path="m.onnx", scale=2, weights="clean", precision="auto", backend="auto", sha256="ab" * 32
+    ),
     output="out.mp4",
     sink="",
     encoder=Encoder(

@@ -75,7 +75,7 @@ def test_pytorch_runs_float32_by_itself() -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_models_keep_the_contract(path: Path) -> None:
     facts = inspect(path)
-    network = NETWORKS[path.stem.split("_")[0]]
+    network = NETWORKS[path.stem.partition("_x")[0].removesuffix("-stream")]
     radius = network.radius(facts.scale)
     assert f"_x{facts.scale}" in path.stem
     assert facts.int8 == path.stem.endswith("_int8")

@@ -36,12 +36,14 @@ def test_frames_are_cut_rounded_and_reduced(tmp_path: Path, codec: str, pix_fmt:
 def test_coding_keeps_order_and_loses_by_crf(tmp_path: Path, pix_fmt: str) -> None:
     path = Clip(codec="ffv1", pix_fmt=pix_fmt, size=(96, 64), pts=range(9)).write(tmp_path / "in.mkv")
     plain = reduced(str(path), 2, frames=9).low
-    errors = []
+    errors, bits = [], []
     for crf in (0, 20, 40):
-        coded = reduced(str(path), 2, frames=9, crf=crf).low
-        errors.append(np.mean([(a.astype(float) - b) ** 2 for a, b in zip(plain, coded, strict=True)]))
+        clip = reduced(str(path), 2, frames=9, crf=crf)
+        errors.append(np.mean([(a.astype(float) - b) ** 2 for a, b in zip(plain, clip.low, strict=True)]))
+        bits.append(clip.bits)
     assert errors[0] == 0  # crf 0 is lossless in 8 bit
     assert errors[0] < errors[1] < errors[2]
+    assert 12 > bits[0] > bits[1] > bits[2] > 0
 
 
 def test_what_is_too_small_is_said(tmp_path: Path) -> None:

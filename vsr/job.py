@@ -7,7 +7,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,7 +16,7 @@ from vsr.deinterlace import Fields
 from vsr.frame import PlanarFormat, TrackFacts
 from vsr.limits import LIMITS
 from vsr.sequences import files
-from vsr.settings import Limits
+from vsr.settings import EngineSettings, Limits, Weights
 from vsr.tracks import Track
 
 
@@ -92,14 +92,19 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """The network that runs: its name or file, whole scale, precision asked for and content hash."""
+    """The network that runs: its name or file, whole scale, "clean" or "stream" weights, precision and content hash."""
 
     name: str
     path: str
     scale: int
+    weights: Weights
     precision: str
     backend: str
     sha256: str
+
+    def applied(self, engine: EngineSettings) -> EngineSettings:
+        """The settings with what was decided here."""
+        return replace(engine, scale=self.scale, weights=self.weights)
 
 
 @dataclass(frozen=True, kw_only=True)

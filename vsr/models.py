@@ -31,7 +31,7 @@ class ModelChoice:
 
     Args:
         path: the ONNX file.
-        network: its name; the file's own name for a user's model.
+        network: its name, with "-stream" where its weights are for coded video; the file's own for a user's model.
         scale: output size over input size.
         radius: receptive radius in input pixels; None when it can't be bounded, so that frames can't be tiled.
         precision: what the engine is asked for.
@@ -77,10 +77,8 @@ def resolve(
     flags = processor_flags() if processor is None else processor
     if settings.model is not None:
         return _own(settings, depth, flags)
-    name = DEFAULT_NETWORK if settings.network == "auto" else settings.network
-    if name not in NETWORKS:
-        raise UsageError(f"no network {name!r}; known: {', '.join(NETWORKS)}")
-    folder = folder or models_folder()
+    network, folder = network_of(settings), folder or models_folder()
+    name = f"{network}-stream" if settings.weights == "stream" else network
     floating, quantised = (folder / f"{name}_x{settings.scale}{suffix}.onnx" for suffix in ("", "_int8"))
     if not floating.is_file():
         shipped = ", ".join(sorted(p.stem for p in folder.glob("*_x?.onnx"))) or "none"
@@ -91,12 +89,20 @@ def resolve(
         path=path,
         network=name,
         scale=settings.scale,
-        radius=NETWORKS[name].radius(settings.scale),
+        radius=NETWORKS[network].radius(settings.scale),
         precision=precision,
         peak=255.0 if precision == "int8" else 1.0,
         sha256=_checked_sha256(path),
         why=why,
     )
+
+
+def network_of(settings: EngineSettings) -> str:
+    """The name of the network asked for. Raises UsageError for one that isn't known."""
+    name = DEFAULT_NETWORK if settings.network == "auto" else settings.network
+    if name not in NETWORKS:
+        raise UsageError(f"no network {name!r}; known: {', '.join(NETWORKS)}")
+    return name
 
 
 def load(choice: ModelChoice) -> LumaModel:
@@ -159,7 +165,7 @@ def _int8_obstacle(settings: EngineSettings, depth: int, exists: bool) -> str:
     if depth != 8:
         return f"int8 models are for 8-bit video, this is {depth} bit"
     if not exists:
-        name = settings.model.name if settings.model else settings.network.replace("auto", DEFAULT_NETWORK)
+        name = settings.model.name if settings.model else network_of(settings)
         return f"{name} has no int8 model at scale {settings.scale}"
     return ""
 

@@ -192,7 +192,7 @@ def upscaling(
     Decoder and network run in threads of their own, ahead of the consumer. Depth 0 runs everything in the caller's
     thread: same pixels, and the tests' oracle.
     """
-    stage = UpscaleStage(replace(engine, scale=job.network.scale))
+    stage = UpscaleStage(job.network.applied(engine))
     with decoded(job, report, chunks) as frames:
         waiting = prefetch(frames, depth, Frame.release)
         with closing(prefetch(_labelled(stage, waiting, report), depth, Frame.release)) as results:

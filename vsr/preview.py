@@ -38,7 +38,7 @@ def write(settings: RunSettings, at: float) -> None:
         raise UsageError(f"{settings.output}: --preview writes a PNG; name one")
     check_output(settings.input, settings.output, overwrite=settings.overwrite)
     job = probe(replace(settings, sink="null", start=at, duration=None))
-    stage, report = UpscaleStage(replace(settings.engine, scale=job.network.scale)), Report()
+    stage, report = UpscaleStage(job.network.applied(settings.engine)), Report()
     with decoded(job, report) as frames:
         frame = next(frames, None)
         if frame is None:

@@ -30,6 +30,7 @@ from vsr.settings import RunSettings
 from vsr.sound import is_pcm
 from vsr.target import check_output, encoder_for, factor, partial_name, plain_size, why_no_alpha
 from vsr.tracks import Track, container_for
+from vsr.weights import suited
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -55,7 +56,7 @@ def probe(settings: RunSettings) -> Job:
             exports.check_numbered(settings.input, settings.output, overwrite=settings.overwrite)
     if settings.input == "-":
         source = _piped(y4m.read_header(sys.stdin.buffer), settings)
-        return _job(settings, source, (), (Chunk(index=0, start=source.start, end=source.end),), [])
+        return _job(settings, source, None, (), (Chunk(index=0, start=source.start, end=source.end),), [])
     with open_input(settings.input, settings.limits) as container:
         scanned = scan(container, video_stream(container, settings.input, settings.limits, settings.stream))
     with open_input(settings.input, settings.limits) as container:
@@ -68,7 +69,7 @@ def probe(settings: RunSettings) -> Job:
                 target = container_for(settings.output)
                 notes = tracks.notes(container, stream, fate, target, later=settings.start > 0)
         source = _source(settings, container, stream, scanned, fate)
-    return _job(settings, source, fate, _chunks(settings, source, scanned), notes)
+    return _job(settings, source, scanned.bits, fate, _chunks(settings, source, scanned), notes)
 
 
 def _chunks(settings: RunSettings, source: Source, scanned: Scan) -> tuple[Chunk, ...]:
@@ -201,11 +202,20 @@ def _origin(
 
 
 def _job(
-    settings: RunSettings, source: Source, fate: tuple[Track, ...], chunks: tuple[Chunk, ...], notes: list[str]
+    settings: RunSettings,
+    source: Source,
+    bits: float | None,
+    fate: tuple[Track, ...],
+    chunks: tuple[Chunk, ...],
+    notes: list[str],
 ) -> Job:
+    """The rest of the decisions; `bits` is what the video spends on a frame."""
     scale = factor(settings, source)
     source = replace(source, limits=fitting(source.path, source.width, source.height, scale, settings.limits))
-    choice = resolve(replace(settings.engine, scale=scale), source.format.depth)
+    each = None if bits is None else bits / (source.width * source.height)
+    engine, reason = suited(replace(settings.engine, scale=scale), source.codec, each)
+    choice = resolve(engine, source.format.depth)
+    notes += [reason] if reason else []
     sink = settings.sink or exports.sink_for(settings.output)
     file = settings.sink is None and settings.output != "-"
     encoder, fit = None, None
@@ -225,6 +235,7 @@ def _job(
             name=choice.network,
             path=str(choice.path),
             scale=scale,
+            weights=engine.weights,
             precision=choice.precision,
             backend=settings.engine.backend,
             sha256=choice.sha256,

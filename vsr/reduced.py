@@ -38,6 +38,7 @@ class ReducedClip:
     low: tuple[Luma, ...]
     high: tuple[Luma, ...]
     times: tuple[float, ...]  # seconds from the video's first frame
+    bits: float = 0.0  # per pixel of `low` that coding it took; 0 where it wasn't coded
 
 
 def reduced(path: str, scale: int, *, frames: int, crf: float | None = None) -> ReducedClip:
@@ -50,17 +51,18 @@ def reduced(path: str, scale: int, *, frames: int, crf: float | None = None) -> 
     format = PlanarFormat(chroma=job.source.format.chroma)
     with decoded(job, Report()) as shown, closing(shown):
         times, high = zip(*((frame.pts, _cut(frame, scale)) for frame in _each(shown, frames)), strict=True)
-    low = [tuple(to_uint8(imresize(plane, 1 / scale)) for plane in planes) for planes in high]
+    low, bits = [tuple(to_uint8(imresize(plane, 1 / scale)) for plane in planes) for planes in high], 0
     if crf is not None:
-        low = coded(low, format, crf=crf, rate=job.source.rate)
+        low, bits = coded(low, format, crf=crf, rate=job.source.rate)
+    lumas, references = (tuple(planes[0] for planes in clip) for clip in (low, high))
     seconds = tuple(float((pts - times[0]) * job.source.time_base) for pts in times)
-    return ReducedClip(tuple(planes[0] for planes in low), tuple(planes[0] for planes in high), seconds)
+    return ReducedClip(lumas, references, seconds, bits / sum(luma.size for luma in lumas))
 
 
 def coded(
     frames: Sequence[Planes], format: PlanarFormat, *, crf: float, rate: Fraction, preset: str = "medium"
-) -> list[Any]:
-    """The planes of 8-bit frames of even sides, coded by x264 in one thread and decoded again."""
+) -> tuple[list[Any], int]:
+    """The planes of 8-bit frames of even sides, coded by x264 in one thread and decoded again, and the bits it took."""
     encoder: VideoCodecContext = av.CodecContext.create("libx264", "w")
     encoder.height, encoder.width = frames[0][0].shape
     encoder.pix_fmt, encoder.time_base, encoder.framerate = format.pix_fmt, 1 / rate, rate
@@ -69,7 +71,8 @@ def coded(
     pictures = [*(_picture(planes, format, number) for number, planes in enumerate(frames)), None]
     packets = [packet for picture in pictures for packet in encoder.encode(picture)]
     shown = [picture for packet in [*packets, None] for picture in decoder.decode(packet)]
-    return [tuple(np.array(plane) for plane in samples(picture, format)) for picture in shown]
+    planes = [tuple(np.array(plane) for plane in samples(picture, format)) for picture in shown]
+    return planes, 8 * sum(packet.size for packet in packets)
 
 
 def _picture(planes: Planes, format: PlanarFormat, number: int) -> VideoFrame:

@@ -37,15 +37,17 @@ class Scan:
     clean: bool  # every packet has a pts of its own
     end: int | None  # of the last frame, where the file says how long it lasts
     side_data: frozenset[str]  # kinds that frames carry
+    bits: float  # of a frame, on average
     missing: str = ""  # what the file says it has and doesn't
 
 
 def scan(container: InputContainer, stream: VideoStream) -> Scan:
     """Reads the whole track's packets; nothing is decoded."""
     shown: list[tuple[int, int]] = []
-    keys, missing, form, said, number = [], 0, track_form(stream), set[str](), -1
+    keys, missing, form, said, number, size = [], 0, track_form(stream), set[str](), -1, 0
     codec = stream.codec_context.name
     for number, packet in enumerate(packets(container, [stream], Report())):
+        size += packet.size
         if packet.pts is None:
             missing += 1
         elif not packet.is_discard and not is_hidden(codec, packet):
@@ -66,7 +68,8 @@ def scan(container: InputContainer, stream: VideoStream) -> Scan:
     clean = not missing and len(pts) == len(shown)
     listed = stream.frames if "mp4" in container.format.name else 0  # elsewhere a guess of whoever wrote the header
     short = f"{listed} pictures are listed, {number + 1} can be read" if number + 1 < listed else ""
-    return Scan(pts, tuple(keys), missing > len(shown) or reordered_avi, clean, end, frozenset(said), short)
+    bits = 8 * size / max(1, len(pts) or number + 1)
+    return Scan(pts, tuple(keys), missing > len(shown) or reordered_avi, clean, end, frozenset(said), bits, short)
 
 
 def pace(settings: RunSettings, stream: VideoStream, scanned: Scan) -> tuple[Fraction, Fraction]:

@@ -12,11 +12,13 @@ from vsr.errors import UsageError
 
 Backend = Literal["auto", "openvino", "pytorch"]
 Precision = Literal["auto", "int8", "bf16", "float32"]
+Weights = Literal["auto", "clean", "stream"]
 Audio = Literal["copy", "transcode", "none"]
 Sink = Literal["null", "md5", "y4m"]
 Verification = Literal["sample", "full", "none"]
 BACKENDS: tuple[Backend, ...] = ("auto", "openvino", "pytorch")
 PRECISIONS: tuple[Precision, ...] = ("auto", "int8", "bf16", "float32")
+WEIGHTS: tuple[Weights, ...] = ("auto", "clean", "stream")
 AUDIO: tuple[Audio, ...] = ("copy", "transcode", "none")
 Resume = Literal["auto", "never"]
 RESUMES: tuple[Resume, ...] = ("auto", "never")
@@ -32,6 +34,7 @@ class EngineSettings:
     scale: int = 2  # whole factor of the network: 2, 3 or 4
     network: str = "auto"  # a name of vsr.networks.NETWORKS; auto: m4c16
     model: Path | None = None  # the user's own luma ONNX instead of a network that ships
+    weights: Weights = "auto"  # trained on clean pictures or on coded video; auto: by the video, clean for pictures
     backend: Backend = "auto"  # auto: openvino
     precision: Precision = "auto"  # auto: int8 for 8-bit input where the processor has it, else bf16, else float32
     threads: int = 0  # CPU threads of the network; 0: one per core
@@ -45,6 +48,8 @@ class EngineSettings:
             raise UsageError("threads and memory must not be negative (0 chooses)")
         if self.model is not None and self.network != "auto":
             raise UsageError("give either --network or --model, not both")
+        if self.model is not None and self.weights == "stream":
+            raise UsageError("--weights stream is for networks that ship; --model brings its own weights")
 
 
 @dataclass(frozen=True, kw_only=True)

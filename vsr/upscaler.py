@@ -16,7 +16,7 @@ from vsr.backends.engine import Engine, Ticket
 from vsr.frame import Chroma, Frame, PlanarFormat, Planes
 from vsr.graph import FrameSpec
 from vsr.models import resolve
-from vsr.settings import Backend, EngineSettings, Precision
+from vsr.settings import Backend, EngineSettings, Precision, Weights
 
 Picture = npt.NDArray[Any]
 ENGINES_KEPT = 4  # sizes an Upscaler stays ready for
@@ -102,6 +102,7 @@ class Upscaler:
         scale: 2, 3 or 4.
         network: a name of `vsr.networks.NETWORKS`, or "auto".
         model: a luma ONNX of one's own instead.
+        weights: "clean", or "stream" for frames of video that was strongly coded; "auto" is clean.
         backend: "openvino", "pytorch" or "auto".
         precision: "int8", "bf16", "float32", or "auto" for the fastest that this machine, depth and network have.
         threads: of the network; 0 for one a core.
@@ -119,6 +120,7 @@ class Upscaler:
         scale: int = 2,
         network: str = "auto",
         model: Path | str | None = None,
+        weights: Weights = "auto",
         backend: Backend = "auto",
         precision: Precision = "auto",
         threads: int = 0,
@@ -128,6 +130,7 @@ class Upscaler:
             scale=scale,
             network=network,
             model=None if model is None else Path(model),
+            weights=weights,
             backend=backend,
             precision=precision,
             threads=threads,

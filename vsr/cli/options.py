@@ -18,6 +18,7 @@ from vsr.settings import (
     SCALES,
     SINKS,
     VERIFICATIONS,
+    WEIGHTS,
     EncodeSettings,
     EngineSettings,
     Limits,
@@ -68,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
     part.add_argument("--deinterlace", action="store_true", help="make interlaced frames whole (bwdif)")
     net = p.add_argument_group("network")
     net.add_argument("--network", default="auto", help="m4c16 (default), or m4c8: faster, less sharp")
+    net.add_argument(
+        "--weights", choices=WEIGHTS, default="auto", help="for clean or strongly coded video (auto: looks)"
+    )
     net.add_argument("--model", type=Path, metavar="FILE", help="your own luma network, ONNX")
     net.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs it (auto: openvino)")
     net.add_argument("--precision", choices=PRECISIONS, default="auto", help="default: the fastest without loss here")
@@ -119,6 +123,7 @@ def settings_of(args: argparse.Namespace) -> RunSettings:
             scale=args.scale or EngineSettings.scale,
             network=args.network,
             model=args.model,
+            weights=args.weights,
             backend=args.backend,
             precision=args.precision,
             threads=args.threads,
