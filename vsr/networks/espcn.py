@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vsr.networks.cubic import interpolation
+from vsr.networks.warm import see_edges
 
 
 class ESPCN(nn.Module):
@@ -27,8 +28,9 @@ class ESPCN(nn.Module):
 
     @torch.no_grad()
     def warm(self) -> None:
-        """Start as linear interpolation: one channel passes luma where tanh is nearly linear, the others add little."""
-        small = 0.1
+        """Start near linear interpolation: one channel passes luma where tanh is nearly straight, others see edges."""
+        small, steep = 0.1, 12  # a tenth of the range's edge reaches where tanh bends
+        see_edges(self.features, gain=steep)
         self.features.weight[0], self.mapping.weight[0], self.sub_pixel.weight[:] = 0, 0, self.sub_pixel.weight * 0.01
         self.features.weight[0, 0, 2, 2], self.mapping.weight[0, 0, 1, 1] = small, 1
         cast(Tensor, self.features.bias)[0], cast(Tensor, self.mapping.bias)[0] = -small / 2, 0

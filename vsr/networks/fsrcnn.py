@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vsr.networks.warm import see_edges
+
 TAPS = 9  # of the deconvolution
 REACH = 2  # low-resolution pixels it reads on each side, at most (scale 2)
 
@@ -38,6 +40,7 @@ class FSRCNN(nn.Module):
     def warm(self) -> None:
         """Start as linear interpolation: one channel passes luma, the others add little."""
         convolutions = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
+        see_edges(convolutions[0])
         for layer in convolutions:
             middle = layer.kernel_size[0] // 2
             layer.weight[0], layer.weight[0, 0, middle, middle] = 0, 1

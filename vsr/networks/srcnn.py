@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vsr.networks.cubic import Cubic
 from vsr.networks.table import CUBIC_RADIUS
+from vsr.networks.warm import see_edges
 
 
 class SRCNN(nn.Module):
@@ -32,6 +33,7 @@ class SRCNN(nn.Module):
     @torch.no_grad()
     def warm(self) -> None:
         """Start as cubic interpolation: one channel passes luma, the others add little."""
+        see_edges(self.features)
         self.reconstruction.weight *= 0.01
         for layer in (self.features, self.mapping, self.reconstruction):
             middle = layer.kernel_size[0] // 2
