@@ -20,7 +20,8 @@ from vsr.networks.table import CUBIC_RADIUS  # noqa: E402
 from vsr.training.data import Dataset, load  # noqa: E402
 from vsr.training.distil import Teacher, inner  # noqa: E402
 from vsr.training.evaluate import upscaler  # noqa: E402
-from vsr.training.learn import as_input, distance, fit  # noqa: E402
+from vsr.training.learn import as_input, fit  # noqa: E402
+from vsr.training.losses import distance  # noqa: E402
 from vsr.training.mixed import Mixed  # noqa: E402
 from vsr.training.pictures import pictures, read_luma  # noqa: E402
 from vsr.training.quantise import as_float  # noqa: E402
@@ -102,6 +103,16 @@ def test_gradients_are_cut_by_the_rate(dataset: Dataset, tmp_path: Path) -> None
 
     assert moved(0) == pytest.approx(moved(1e3), rel=1e-6)  # of a gradient that is within
     assert moved(1e-16) < 0.01 * moved(0)
+
+
+def test_constants_stay_what_they_are(dataset: Dataset, tmp_path: Path) -> None:
+    model = MxCy(4, 8, 1, 2).expanded()
+    constants = {name: value.clone() for name, value in model.named_buffers()}
+    stages = (Stage(steps=12, rate=1e-3, batch=1, patch=12),)
+    fit(model, dataset, stages, seed=1, average=0.999, checkpoint=tmp_path / "c", log=lambda line: None)
+    assert constants
+    for name, value in model.named_buffers():
+        torch.testing.assert_close(value, constants[name], rtol=0, atol=0)
 
 
 def test_what_is_added_to_stays_exact_in_bfloat16() -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 WIDTH = 128
-MEASURES = 15  # principal components of the blur kernel, section 3.2
+SIDE = 15  # pixels of a blur kernel
+MEASURES = 15  # principal components of it, section 3.2
 
 
 class SRMD(nn.Module):
     """(N, 1, H, W) float32 luma 0..1 -> (N, 1, scale H, scale W), unclipped; convolutions pad with zeros.
 
-    The degradation is a vector (15 components of the blur kernel and the standard deviation of the noise, 0..1) that is
-    stretched over the picture (figure 1); as a shipped model it is the constant `assumed`.
+    The degradation is a vector per picture (15 components of the blur kernel and the standard deviation of the noise,
+    0..1) that is stretched over it (figure 1); as a shipped model it is the constant `assumed`.
 
     Args:
         depth: of the network; 12 in the paper.
@@ -22,16 +25,22 @@ class SRMD(nn.Module):
     """
 
     assumed: Tensor
+    components: Tensor  # (15, 225): a blur kernel's measures are its products with these
 
     def __init__(self, depth: int, scale: int, *, noise: bool = True) -> None:
         super().__init__()
         self.context = 0
         self.scale = scale
+        self.noise = noise
         self.register_buffer("assumed", torch.zeros(MEASURES + noise))
+        self.register_buffer("components", torch.zeros(MEASURES, SIDE**2))
         widths = [1 + MEASURES + noise, *[WIDTH] * (depth - 1)]
         inner = [nn.Conv2d(i, WIDTH, 3, padding=1) for i in widths[:-1]]
         self.inner = nn.Sequential(*(module for layer in inner for module in (layer, nn.ReLU(inplace=True))))
         self.last = nn.Conv2d(WIDTH, scale**2, 3, padding=1)
+        for layer in (*inner, self.last):  # as He et al. 2015 do; torch's own lets twelve layers fade
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(cast(Tensor, layer.bias))
 
     def forward(self, x: Tensor, degradation: Tensor | None = None) -> Tensor:
         given = self.assumed[None] if degradation is None else degradation

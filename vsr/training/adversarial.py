@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from vsr.errors import InputError
 from vsr.networks.srresnet import Discriminator
-from vsr.training.learn import Batch, Learner, as_input, distance, rate_at, stage_at
+from vsr.training.learn import Batch, Learner, as_input, rate_at, stage_at
+from vsr.training.losses import distance
 from vsr.training.recipe import Stage
 
 WIDTHS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # VGG19's channels and convolutions between poolings

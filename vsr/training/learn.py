@@ -6,24 +6,25 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Protocol, Self, TypeVar, cast
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 
 from vsr.errors import InputError
 from vsr.metrics import psnr, to_uint8
 from vsr.training.data import Dataset, Pair
 from vsr.training.distil import Teacher, inner
-from vsr.training.recipe import Loss, Optimiser, Stage
+from vsr.training.losses import distance
+from vsr.training.recipe import Optimiser, Stage
 from vsr.training.soap import Soap
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -96,7 +97,7 @@ def run(
         max_steps=total,
         logger=TensorBoardLogger(checkpoint.parent, name="curves", version=checkpoint.name),
         callbacks=[
-            EMAWeightAveraging(decay=average),
+            WeightAveraging(multi_avg_fn=partial(follow, share=1 - average)),
             ModelCheckpoint(
                 checkpoint.parent, checkpoint.stem, every_n_train_steps=every, enable_version_counter=False
             ),
@@ -127,6 +128,12 @@ def run(
 
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
+
+
+def follow(averages: Sequence[Tensor], currents: Sequence[Tensor], _count: Any, *, share: float) -> None:
+    """Moves the averages towards the current values by a share; what stays constant stays so to the bit."""
+    for average, current in zip(averages, currents, strict=True):
+        average.copy_(average.lerp(current, share) if average.is_floating_point() else current)
 
 
 class Patches(IterableDataset[Batch]):
@@ -222,31 +229,6 @@ class Says(Callback):
             f"step {step} of {self.total} loss {loss:.4f} holdout {holdout:.3f} dB, "
             f"{1000 * each:.1f} ms a step, {(self.total - step) * each / 60:.0f} min left"
         )
-
-
-def distance(result: Tensor, reference: Tensor, stage: Stage) -> Tensor:
-    """The stage's loss between pictures of 0..1."""
-    loss = LOSSES[stage.loss](result, reference)
-    if stage.spectrum:
-        loss = loss + stage.spectrum * functional.l1_loss(_amplitudes(result), _amplitudes(reference))
-    return loss
-
-
-def _charbonnier(result: Tensor, reference: Tensor) -> Tensor:
-    """Lai et al., CVPR 2017, equation 2."""
-    return torch.sqrt((result - reference) ** 2 + 1e-6).mean()
-
-
-LOSSES: Mapping[Loss, Callable[[Tensor, Tensor], Tensor]] = {
-    "l1": functional.l1_loss,
-    "l2": functional.mse_loss,
-    "charbonnier": _charbonnier,
-}
-
-
-def _amplitudes(pictures: Tensor) -> Tensor:
-    spectrum: Tensor = torch.fft.rfft2(pictures, norm="ortho")
-    return spectrum.abs()
 
 
 def as_input(planes: Tensor) -> Tensor:

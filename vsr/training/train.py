@@ -19,7 +19,9 @@ from vsr.networks.fsrcnn import FSRCNN
 from vsr.networks.mxcy import MxCy
 from vsr.networks.sparse import SparseCoding
 from vsr.networks.srcnn import SRCNN
+from vsr.networks.srmd import SRMD
 from vsr.networks.srresnet import Discriminator
+from vsr.training.blur import Blurred, hold
 from vsr.training.curves import draw
 from vsr.training.data import Dataset, kept, load
 from vsr.training.degrade import Streamed
@@ -59,7 +61,7 @@ def train(
         learner = _learner(recipe, model, out, vgg)
         run(
             learner,
-            _source(recipe, data, out, learner.context, clips),
+            _source(recipe, data, out, learner, clips),
             average=recipe.average,
             checkpoint=out / recipe.name,
             resume=resume,
@@ -122,6 +124,8 @@ def start(recipe: Recipe, out: Path) -> nn.Module:
             given = model.deepened(given)
         fitting = {name: tensor for name, tensor in given.items() if name in own and tensor.shape == own[name].shape}
         model.load_state_dict(fitting, strict=False)
+    if isinstance(model, SRMD):
+        hold(model, recipe.seed)
     return model
 
 
@@ -155,11 +159,13 @@ def _learner(recipe: Recipe, model: nn.Module, out: Path, vgg: Path | None) -> L
     return Learner(model, recipe.stages, recipe.seed, context, recipe.optimiser, teacher)
 
 
-def _source(recipe: Recipe, data: Path, out: Path, context: int, clips: Path | None) -> Source:
+def _source(recipe: Recipe, data: Path, out: Path, learner: Learner, clips: Path | None) -> Source:
     """What the stages draw their batches from."""
+    model, context = learner.model, learner.context
     if recipe.scales:
         return Mixed(tuple(_pictures(replace(recipe, scale=scale), data, out, context) for scale in recipe.scales))
-    return _pictures(recipe, data, out, context, clips)
+    dataset = _pictures(recipe, data, out, context, clips)
+    return Blurred(dataset, model.components, model.noise) if isinstance(model, SRMD) else dataset
 
 
 def _pictures(recipe: Recipe, data: Path, out: Path, context: int, clips: Path | None = None) -> Dataset:
