@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
 from clips import Clip, frames
 from vsr.errors import InputError
 from vsr.metrics import imresize, to_uint8
 from vsr.reduced import reduced
+from vsr.training.coding import Coding
 
 LOSSLESS = {"libx264": {"qp": "0"}, "ffv1": dict[str, str]()}
 
@@ -44,6 +47,21 @@ def test_coding_keeps_order_and_loses_by_crf(tmp_path: Path, pix_fmt: str) -> No
     assert errors[0] == 0  # crf 0 is lossless in 8 bit
     assert errors[0] < errors[1] < errors[2]
     assert 12 > bits[0] > bits[1] > bits[2] > 0
+
+
+def test_the_encoder_sees_colour(tmp_path: Path) -> None:
+    path = Clip(codec="ffv1", size=(96, 64), pts=range(5)).write(tmp_path / "in.mkv")
+    frames_small = []
+    for shown in frames(path):
+        small = VideoFrame(48, 32, "yuv420p")
+        for plane, samples in zip(small.planes, shown.planes, strict=True):
+            rows = np.zeros((plane.height, plane.line_size), np.uint8)
+            rows[:, : plane.width] = to_uint8(imresize(samples, 0.5))
+            plane.update(rows.tobytes())
+        frames_small.append(small.to_ndarray())
+    coding = Coding("libx264", {"crf": "20", "preset": "medium"}, Fraction(25))
+    bits = 8 * sum(packet.size for packet in coding.packets(frames_small))
+    assert reduced(str(path), 2, frames=5, crf=20).bits == bits / (5 * 48 * 32)
 
 
 def test_what_is_too_small_is_said(tmp_path: Path) -> None:
