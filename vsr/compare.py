@@ -22,7 +22,7 @@ from vsr.scan import pace, scan
 from vsr.settings import RunSettings
 
 
-class Judge(Protocol):
+class Scorer(Protocol):
     """Further scores of pairs of frames, as VMAF's."""
 
     def add(self, reference: Plane, result: Plane, depth: int) -> None:
@@ -56,7 +56,7 @@ def compare(
     result: str,
     *,
     frames: int | None = None,
-    judge: Judge | None = None,
+    scorer: Scorer | None = None,
     step: Callable[[], None] = lambda: None,
 ) -> Comparison:
     """Every pair of frames that are shown at the same time, to a quarter of the reference's frame distance.
@@ -93,10 +93,10 @@ def compare(
             _check_sizes(reference, a, result, b)
             planes = _deep(a, depth), _deep(b, depth)
             meter.add(float(_time(a)), *planes)
-            if judge is not None:
-                judge.add(*planes, depth)
+            if scorer is not None:
+                scorer.add(*planes, depth)
             step()
-    meter.scores.vmaf.update(judge.scores() if judge is not None else {})
+    meter.scores.vmaf.update(scorer.scores() if scorer is not None else {})
     damaged = sum(report.damaged_packets for report in reports) + sum(bool(job.source.damage) for job in (one, other))
     return Comparison(meter.scores, float(offset), apart.reference, apart.result, _notes(one, other), damaged)
 

@@ -30,9 +30,11 @@ def compare_all(arguments: argparse.Namespace) -> int:
     print(f"{_short(arguments.reference):<28}{'':>50}{0:>9.3f}")
     missing = set()
     for path in arguments.results:
-        with vmaf.Vmaf(program) as judge, watched(_short(path), "frame") as step:
-            found[path] = compare(str(arguments.reference), str(path), frames=arguments.frames, judge=judge, step=step)
-            missing.add(judge.missing)
+        with vmaf.Vmaf(program) as scorer, watched(_short(path), "frame") as step:
+            found[path] = compare(
+                str(arguments.reference), str(path), frames=arguments.frames, scorer=scorer, step=step
+            )
+            missing.add(scorer.missing)
         print(_line(path, found[path].scores), flush=True)
         _tell(path, found[path])
     for line in sorted(missing - {""}):
