@@ -1,9 +1,9 @@
 """Weights for streams against clean ones on coded video: python benchmarks/stream.py --clips FOLDER [--out FILE]
 
-The first frames of every clip are reduced by 2 (bicubic), coded by x264, decoded, upscaled in float32 and compared with
-the clip: mean luma PSNR over its frames (60 dB at most, so that black ones count), then over clips. `bits` are x264's a
-pixel, colour included, by which `vsr-run --weights auto` chooses (vsr/weights.py). Networks without weights for streams
-show clean ones alone.
+The first frames of every clip are reduced by 2 (bicubic), coded, decoded, upscaled in float32 and compared with the
+clip: mean luma PSNR over its frames (60 dB at most, so that black ones count), then over clips. `bits` are what coding took
+a pixel, colour included, by which `vsr-run --weights auto` chooses (vsr/weights.py); `gain_auto` is what that brings.
+Networks without weights for streams show clean ones alone.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import argparse
 import datetime
 import json
 from collections.abc import Iterator
+from operator import mul
 from pathlib import Path
-from statistics import mean
+from statistics import mean, quantiles
 from typing import Any
 
 import onnx
@@ -21,9 +22,12 @@ import onnx
 from vsr.metrics import psnr, to_uint8
 from vsr.models import models_folder
 from vsr.reduced import ReducedClip, reduced
+from vsr.training.coding import DECODERS, Coding
 from vsr.training.evaluate import Upscaler, upscaler
+from vsr.weights import STREAM_BELOW
 
 SCALE = 2
+PRESETS = {"libx264": "medium", "libx265": "medium", "libsvtav1": "8"}
 MOST = 60.0  # dB
 BASE = "cubic"  # MATLAB's bicubic as a model: a = -0.5
 
@@ -46,25 +50,35 @@ def scores(clip: ReducedClip, rows: dict[str, Upscaler]) -> dict[str, float]:
     }
 
 
-def measured(clips: list[Path], crfs: list[float], frames: int, rows: dict[str, Upscaler]) -> Iterator[dict[str, Any]]:
+def measured(
+    clips: list[Path], encoder: str, crfs: list[int], frames: int, rows: dict[str, Upscaler]
+) -> Iterator[dict[str, Any]]:
     """One record for each clip and CRF, printed as it comes."""
     for path in clips:
+        clean = reduced(str(path), SCALE, frames=frames)
         for crf in crfs:
-            clip = reduced(str(path), SCALE, frames=frames, crf=crf)
+            clip = clean.coded(Coding(encoder, {"crf": str(crf), "preset": PRESETS[encoder]}, clean.rate))
             record = {"clip": path.name, "crf": crf, "bits": round(clip.bits, 4)}
             record["psnr"] = {name: round(value, 3) for name, value in scores(clip, rows).items()}
             shown = "  ".join(f"{name} {value:6.2f}" for name, value in record["psnr"].items())
-            print(f"{path.name[:36]:36} crf {crf:g} {clip.bits:.3f} bits  {shown}", flush=True)
+            print(f"{path.name[:36]:36} crf {crf} {clip.bits:.3f} bits  {shown}", flush=True)
             yield record
 
 
-def summary(records: list[dict[str, Any]], crf: float) -> dict[str, Any]:
-    """Means over clips at one CRF, and what each network gains by its weights for streams."""
+def summary(records: list[dict[str, Any]], crf: int, limit: float) -> dict[str, Any]:
+    """Means over clips at one CRF, and what each network gains by its weights for streams, always and below `limit`."""
     chosen = [record for record in records if record["crf"] == crf]
     means = {name: round(mean(record["psnr"][name] for record in chosen), 3) for name in chosen[0]["psnr"]}
-    gains = {n: round(means[f"{n}-stream"] - value, 3) for n, value in means.items() if f"{n}-stream" in means}
-    bits = sorted(record["bits"] for record in chosen)
-    return {"crf": crf, "bits_median": bits[len(bits) // 2], "psnr": means, "gain": gains}
+    both = [name for name in means if f"{name}-stream" in means]
+    gains = {name: [r["psnr"][f"{name}-stream"] - r["psnr"][name] for r in chosen] for name in both}
+    few = [record["bits"] < limit for record in chosen]
+    return {
+        "crf": crf,
+        "bits": [round(share, 3) for share in quantiles((record["bits"] for record in chosen), n=4)],
+        "psnr": means,
+        "gain": {name: round(mean(gain), 3) for name, gain in gains.items()},
+        "gain_auto": {name: round(mean(map(mul, gain, few)), 3) for name, gain in gains.items()},
+    }
 
 
 def main() -> None:
@@ -72,17 +86,20 @@ def main() -> None:
     p.add_argument("--clips", type=Path, required=True, help="folder of videos, not those trained on")
     p.add_argument("--networks", nargs="+", default=["m4c8", "m4c16", "m10c16"])
     p.add_argument("--engines", type=Path, default=models_folder(), help="folder of models (default: those that ship)")
-    p.add_argument("--crf", type=float, nargs="+", default=[18, 23, 28, 33])
+    p.add_argument("--encoder", choices=PRESETS, default="libx264")
+    p.add_argument("--crf", type=int, nargs="+", default=[18, 23, 28, 33])
     p.add_argument("--frames", type=int, default=24, help="of each clip")
     p.add_argument("--out", type=Path, help="result file (default: printed only)")
     args = p.parse_args()
     clips = sorted(path for path in args.clips.iterdir() if path.is_file())
-    records = list(measured(clips, args.crf, args.frames, models(args.engines, args.networks)))
-    means = [summary(records, crf) for crf in args.crf]
+    rows = models(args.engines, args.networks)
+    records = list(measured(clips, args.encoder, args.crf, args.frames, rows))
+    means = [summary(records, crf, STREAM_BELOW[DECODERS[args.encoder]]) for crf in args.crf]
     for line in means:
         print(json.dumps(line))
     if args.out:
-        facts = {"date": datetime.date.today().isoformat(), "frames": args.frames, "encoder": "libx264 medium"}
+        encoder = f"{args.encoder} {PRESETS[args.encoder]}"
+        facts = {"date": datetime.date.today().isoformat(), "frames": args.frames, "encoder": encoder}
         args.out.write_text(json.dumps(facts | {"means": means, "clips": records}, indent=1) + "\n")
 
 

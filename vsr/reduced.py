@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import islice
 
 import numpy as np
@@ -32,7 +33,15 @@ class ReducedClip:
     low: tuple[Luma, ...]
     high: tuple[Luma, ...]
     times: tuple[float, ...]  # seconds from the video's first frame
+    frames: tuple[Luma, ...]  # reduced, in 4:2:0, as an encoder takes them (`Coding.packets`)
+    rate: Fraction  # frames a second
     bits: float = 0.0  # per pixel of `low` that coding it took; 0 where it wasn't coded
+
+    def coded(self, coding: Coding) -> ReducedClip:
+        """With what a player shows of `frames` as `low`."""
+        packets = list(coding.packets(self.frames))
+        low = tuple(frame.luma for frame in coding.decoded(iter(packets)))
+        return replace(self, low=low, bits=8 * sum(packet.size for packet in packets) / sum(luma.size for luma in low))
 
 
 def reduced(path: str, scale: int, *, frames: int, crf: float | None = None) -> ReducedClip:
@@ -41,18 +50,14 @@ def reduced(path: str, scale: int, *, frames: int, crf: float | None = None) -> 
     The encoder sees colour too where the video is 4:2:0. Deeper samples are rounded to 8 bit first. Raises InputError
     for what can't be read, is smaller than that or changes its size.
     """
-    job, bits = probe(RunSettings(input=path, output="", sink="null")), 0
+    job = probe(RunSettings(input=path, output="", sink="null"))
     with decoded(job, Report()) as shown, closing(shown):
         times, planes = zip(*((frame.pts, _cut(frame, scale)) for frame in _each(shown, frames)), strict=True)
     small = [tuple(to_uint8(imresize(plane, 1 / scale)) for plane in each) for each in planes]
     high, low = (tuple(each[0] for each in clip) for clip in (planes, small))
-    if crf is not None:
-        coding = Coding("libx264", {"crf": f"{crf:g}", "preset": PRESET}, job.source.rate)
-        packets = list(coding.packets([_packed(each) for each in small]))
-        bits = 8 * sum(packet.size for packet in packets)
-        low = tuple(frame.luma for frame in coding.decoded(iter(packets)))
     seconds = tuple(float((pts - times[0]) * job.source.time_base) for pts in times)
-    return ReducedClip(low, high, seconds, bits / sum(luma.size for luma in low))
+    clip = ReducedClip(low, high, seconds, tuple(map(_packed, small)), job.source.rate)
+    return clip if crf is None else clip.coded(Coding("libx264", {"crf": f"{crf:g}", "preset": PRESET}, clip.rate))
 
 
 def _packed(planes: tuple[Luma, ...]) -> Luma:
