@@ -135,7 +135,7 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         load_trained(recipe, Path())
     torch.save({"state_dict": Opened()}, f"{recipe.name}.ckpt")
     stages, model = (Stage(steps=1, rate=1e-3),), torch.nn.Linear(1, 1)
-    dataset = SimpleNamespace(holdout=())
+    dataset = SimpleNamespace(context=0, holdout=())
     with pytest.raises(InputError, match=r"m4c8_x2\.ckpt: not a checkpoint that vsr-train wrote"):
         fit(model, dataset, stages, seed=1, average=0.9, checkpoint=Path(recipe.name), resume=True)  # type: ignore[arg-type]
     assert not Path("opened").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from vsr.errors import UsageError, VsrError
 from vsr.training.recipe import Recipe, find, known
@@ -25,12 +26,13 @@ def main(argv: list[str] | None = None) -> int:
 def _train(recipe: Recipe, arguments: argparse.Namespace) -> None:
     from vsr.training.train import train, train_int8
 
-    data, out, clips, resume = arguments.data, arguments.out, arguments.clips, arguments.resume
+    data, out, clips = arguments.data, arguments.out, arguments.clips
+    how: Any = {"clips": clips, "devices": arguments.devices, "resume": arguments.resume}
     if clips is not None and recipe.degradation != "stream":
         raise UsageError(f"--clips is for recipes of stream weights; {recipe.name} trains on pictures alone")
     out.mkdir(parents=True, exist_ok=True)
-    network = train(recipe, data, out, clips=clips, vgg=arguments.vgg, resume=resume)
-    quantised = train_int8(recipe, data, out, clips=clips, resume=resume) if recipe.quantisation else None
+    network = train(recipe, data, out, vgg=arguments.vgg, **how)
+    quantised = train_int8(recipe, data, out, **how) if recipe.quantisation else None
     if arguments.weights_only:
         return
     from vsr.training.evaluate import PictureSet
@@ -54,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
         "--vgg", type=Path, metavar="FILE", help="torchvision's VGG19 weights (.pth, .safetensors), for srgan"
     )
     parser.add_argument("--steps", type=int, help="float steps in all; every stage is cut in proportion")
+    parser.add_argument(
+        "--devices", type=int, default=1, metavar="N", help="GPUs, or processes of the CPU; each has its own batches"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     parser.add_argument(
         "--weights-only",

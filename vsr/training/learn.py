@@ -17,9 +17,10 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessRaisedException
 from torch.utils.data import DataLoader, IterableDataset
 
-from vsr.errors import InputError
+from vsr.errors import InputError, VsrError
 from vsr.metrics import psnr, to_uint8
 from vsr.training.data import Dataset, Pair
 from vsr.training.distil import Teacher, inner
@@ -37,6 +38,7 @@ EXPECTED = (  # Lightning's warnings
     "exists and is not empty",
     "LeafSpec",
     "ModelCheckpoint with manual optimization",
+    "Grad strides do not match",
 )
 EVERY = 2_500  # steps between checkpoints and validations
 
@@ -67,13 +69,15 @@ def fit(
     checkpoint: Path,
     optimiser: Optimiser = "adam",
     teacher: Teacher | None = None,
+    devices: int = 1,
     resume: bool = False,
     every: int = EVERY,
     log: Callable[[str], None] = print,
 ) -> Model:
     """Train through all stages and return the moving average of the weights; the rest as `run`."""
     learner = Learner(model, stages, seed, dataset.context, optimiser, teacher)
-    run(learner, dataset, average=average, checkpoint=checkpoint, resume=resume, every=every, log=log)
+    how: Any = {"average": average, "checkpoint": checkpoint, "devices": devices, "resume": resume}
+    run(learner, dataset, **how, every=every, log=log)
     return model
 
 
@@ -83,25 +87,29 @@ def run(
     *,
     average: float,
     checkpoint: Path,
+    devices: int = 1,
     resume: bool = False,
     every: int = EVERY,
     log: Callable[[str], None] = print,
 ) -> None:
     """Train through the learner's stages, save and validate `every` so many steps; its weights end as their average.
 
-    Batches depend on seed, step and device alone, so a run resumed from `checkpoint` equals an unbroken one.
+    Batches depend on seed, step and device alone, so a run resumed from `checkpoint` equals an unbroken one. Several
+    devices have a process and batches of their own each, and share gradients.
     """
     total = sum(stage.steps for stage in learner.stages)
     every = min(every, total)
     trainer = lightning.Trainer(
         max_steps=total,
+        devices=devices,
+        strategy=_strategy(learner, devices),
         logger=TensorBoardLogger(checkpoint.parent, name="curves", version=checkpoint.name),
         callbacks=[
+            Says(log, total, checkpoint.with_name(f"{checkpoint.name}.csv")),
             WeightAveraging(multi_avg_fn=partial(follow, share=1 - average)),
             ModelCheckpoint(
                 checkpoint.parent, checkpoint.stem, every_n_train_steps=every, enable_version_counter=False
             ),
-            Says(log, total, checkpoint.with_name(f"{checkpoint.name}.csv")),
         ],
         val_check_interval=every,
         check_val_every_n_epoch=None,
@@ -114,7 +122,6 @@ def run(
     held_out = [(learner.own(pair.low), pair.high) for pair in dataset.holdout]
     last = checkpoint.with_name(f"{checkpoint.name}.ckpt")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=f".*({'|'.join(EXPECTED)})")
         try:
             trainer.fit(
                 learner,
@@ -125,9 +132,19 @@ def run(
             )
         except UnpicklingError as error:
             raise InputError(f"{last}: not a checkpoint that vsr-train wrote; delete it to start over") from error
+        except ProcessRaisedException as error:
+            raise VsrError(f"training on {devices} devices: {str(error).strip().splitlines()[-1]}") from error
 
 
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no advertisements
+def _strategy(learner: Learner, devices: int) -> str:
+    """Processes that come and go with the training; where two optimisers take turns, each leaves weights out."""
+    if devices == 1:
+        return "auto"
+    return "ddp_spawn" if learner.automatic_optimization else "ddp_spawn_find_unused_parameters_true"
+
+
+for name in ("lightning.pytorch", "lightning.fabric"):  # no advertisements
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def follow(averages: Sequence[Tensor], currents: Sequence[Tensor], _count: Any, *, share: float) -> None:
@@ -206,7 +223,8 @@ class Learner(lightning.LightningModule):
             torch.nn.utils.clip_grad_value_(self.model.parameters(), clip / optimizer.param_groups[0]["lr"])
 
     def validation_step(self, pair: tuple[Tensor, Tensor], _index: int) -> None:
-        self.log("holdout", score(self.model, Pair(*pair), cast(Any, self.model).scale, self.device), batch_size=1)
+        result = score(self.model, Pair(*pair), cast(Any, self.model).scale, self.device)
+        self.log("holdout", result, batch_size=1, sync_dist=True)
 
 
 class Says(Callback):
@@ -215,12 +233,17 @@ class Says(Callback):
     def __init__(self, say: Callable[[str], None], total: int, curve: Path) -> None:
         self.say, self.total, self.curve, self.begin, self.first = say, total, curve, 0.0, 0
 
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        warnings.filterwarnings("ignore", message=f".*({'|'.join(EXPECTED)})")  # here, in every process
+
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self.begin, self.first = time.perf_counter(), trainer.global_step
-        if not self.first:
+        if not self.first and trainer.is_global_zero:
             self.curve.write_text("step,loss,holdout\n")
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
         step, loss, holdout = trainer.global_step, *(float(trainer.callback_metrics[k]) for k in ("loss", "holdout"))
         each = (time.perf_counter() - self.begin) / max(1, step - self.first)
         with self.curve.open("a") as file:

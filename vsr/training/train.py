@@ -43,6 +43,7 @@ def train(
     *,
     clips: Path | None = None,
     vgg: Path | None = None,
+    devices: int = 1,
     resume: bool = False,
     log: Callable[[str], None] = print,
 ) -> nn.Module:
@@ -64,6 +65,7 @@ def train(
             _source(recipe, data, out, learner, clips),
             average=recipe.average,
             checkpoint=out / recipe.name,
+            devices=devices,
             resume=resume,
             log=log,
         )
@@ -78,6 +80,7 @@ def train_int8(
     out: Path,
     *,
     clips: Path | None = None,
+    devices: int = 1,
     resume: bool = False,
     log: Callable[[str], None] = print,
 ) -> QuantisedMxCy:
@@ -96,6 +99,7 @@ def train_int8(
         seed=recipe.seed,
         average=SHORT_AVERAGE,
         checkpoint=out / f"{recipe.name}_int8",
+        devices=devices,
         resume=resume,
         log=log,
     )
