@@ -29,8 +29,9 @@ class ESPCN(nn.Module):
     @torch.no_grad()
     def warm(self) -> None:
         """Start near linear interpolation: one channel passes luma where tanh is nearly straight, others see edges."""
-        small, steep = 0.1, 12  # a tenth of the range's edge reaches where tanh bends
-        see_edges(self.features, gain=steep)
+        small = 0.1
+        see_edges(self.features, gain=6)  # an edge of a fifth of the range reaches where tanh bends
+        self.mapping.weight[1:] *= 4
         self.features.weight[0], self.mapping.weight[0], self.sub_pixel.weight[:] = 0, 0, self.sub_pixel.weight * 0.01
         self.features.weight[0, 0, 2, 2], self.mapping.weight[0, 0, 1, 1] = small, 1
         cast(Tensor, self.features.bias)[0], cast(Tensor, self.mapping.bias)[0] = -small / 2, 0
