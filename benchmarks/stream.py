@@ -1,9 +1,9 @@
 """Weights for streams against clean ones on coded video: python benchmarks/stream.py --clips FOLDER [--out FILE]
 
 The first frames of every clip are reduced by 2 (bicubic), coded, decoded, upscaled in float32 and compared with the
-clip: mean luma PSNR over its frames (60 dB at most, so that black ones count), then over clips. `bits` are what it took
-to code a pixel, colour included, by which `vsr-run --weights auto` chooses (vsr/weights.py); `gain_auto` is what that brings.
-Networks without weights for streams show clean ones alone.
+clip: mean luma PSNR over its frames (60 dB at most, so that black ones count), then over clips. `bits` are those of a
+coded pixel, colour included, by which `vsr-run --weights auto` chooses (vsr/weights.py); `gain_auto` is what that
+brings. Networks without weights for streams show clean ones alone.
 """
 
 from __future__ import annotations
