@@ -11,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from vsr.errors import UsageError  # noqa: E402
 from vsr.metrics import imresize, to_uint8  # noqa: E402
 from vsr.networks import NETWORKS  # noqa: E402
 from vsr.networks.cubic import Cubic  # noqa: E402
@@ -113,6 +114,12 @@ def test_constants_stay_what_they_are(dataset: Dataset, tmp_path: Path) -> None:
     assert constants
     for name, value in model.named_buffers():
         torch.testing.assert_close(value, constants[name], rtol=0, atol=0)
+
+
+def test_devices_that_are_none_are_said(dataset: Dataset, tmp_path: Path) -> None:
+    stages = (Stage(steps=1, rate=1e-3),)
+    with pytest.raises(UsageError, match="0 devices"):
+        fit(MxCy(4, 8, 1, 2), dataset, stages, seed=1, average=0.9, checkpoint=tmp_path / "c", devices=0)
 
 
 def test_what_is_added_to_stays_exact_in_bfloat16() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 from torch.utils.data import DataLoader, IterableDataset
 
-from vsr.errors import InputError, VsrError
+from vsr.errors import InputError, UsageError, VsrError
 from vsr.metrics import psnr, to_uint8
 from vsr.training.data import Dataset, Pair
 from vsr.training.distil import Teacher, inner
@@ -137,9 +137,15 @@ def run(
 
 
 def _strategy(learner: Learner, devices: int) -> str:
-    """Processes that come and go with the training; where two optimisers take turns, each leaves weights out."""
+    """Processes that come and go with the training; where two optimisers take turns, each leaves weights out.
+
+    Raises UsageError for more devices than there are.
+    """
     if devices == 1:
         return "auto"
+    there = torch.cuda.device_count()
+    if devices < 1 or 0 < there < devices:
+        raise UsageError(f"{devices} devices to train on; there are {there or 'as many as the CPU runs processes'}")
     return "ddp_spawn" if learner.automatic_optimization else "ddp_spawn_find_unused_parameters_true"
 
 
