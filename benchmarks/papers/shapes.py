@@ -21,7 +21,7 @@ class Deep(nn.Module):
 
     context, scale = 0, 1
 
-    def __init__(self, *, skip: bool, depth: int = 8, width: int = 32) -> None:
+    def __init__(self, *, skip: bool, depth: int = 8, width: int = 16) -> None:
         super().__init__()
         self.skip = skip
         widths = [1, *[width] * (depth - 1), 1]
@@ -127,7 +127,7 @@ class Residual(nn.Module):
 
     context, scale = 0, 2
 
-    def __init__(self, *, normalised: bool, blocks: int = 4, width: int = 32) -> None:
+    def __init__(self, *, normalised: bool, blocks: int = 4, width: int = 16) -> None:
         super().__init__()
         self.head = nn.Conv2d(1, width, 3, padding=1)
         self.body = nn.Sequential(*(Block(width, normalised=normalised) for _ in range(blocks)))
