@@ -11,6 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from safetensors.torch import save_file  # noqa: E402
+
 from vsr.errors import UsageError  # noqa: E402
 from vsr.metrics import imresize, to_uint8  # noqa: E402
 from vsr.networks import NETWORKS  # noqa: E402
@@ -140,11 +142,13 @@ def test_what_a_recipe_names_fits_it(name: str) -> None:
 
 
 def test_a_teacher_of_another_context_is_followed(photographs: Path, tmp_path: Path) -> None:
-    """Where nothing but the teacher counts, the student comes to give its pictures."""
-    common = {"stages": (Stage(steps=2, rate=1e-4, batch=2, patch=16),), "quantisation": ()}
-    teacher = train(replace(find("fsrcnn_x2"), **common), photographs, tmp_path, log=lambda line: None)
-    stages = (Stage(steps=40, rate=3e-3, batch=4, patch=16, taught=1e3, bfloat16=False),)
-    recipe = replace(find("m4c8_x2"), teacher="fsrcnn_x2", stages=stages, average=0.5)
+    """Where nothing but the teacher counts, and that makes all darker, so does the student."""
+    teacher = start(find("fsrcnn_x2"), tmp_path)
+    teacher.deconvolution.bias.data -= 0.1  # type: ignore[union-attr, operator]
+    save_file(teacher.state_dict(), tmp_path / "fsrcnn_x2.safetensors")
+    stages = (Stage(steps=40, rate=1e-2, batch=4, patch=16, taught=1e3, bfloat16=False),)
+    plain = replace(find("m4c8_x2"), start=None, optimiser="adam", expanded=True)
+    recipe = replace(plain, teacher="fsrcnn_x2", stages=stages, average=0.5)
     data = load(photographs, tmp_path / "x2.npz", scale=2, context=8)
     low = as_input(data.batch(1, seed=9, size=8, patch=24)[0])
     judge = Teacher.of(teacher)
@@ -156,5 +160,5 @@ def test_a_teacher_of_another_context_is_followed(photographs: Path, tmp_path: P
     before = distance_of(start(recipe, tmp_path))
     student = train(recipe, photographs, tmp_path, log=lambda line: None)
     assert (student.context, judge.context) == (6, 8)
-    assert distance_of(student) < 0.7 * before
+    assert distance_of(student) < 0.3 * before
     assert not [name for name in student.state_dict() if "teacher" in name]
