@@ -64,8 +64,8 @@ def sizes(pictures: Pictures) -> Iterator[Variant]:
 
 def filters(pictures: Pictures) -> Iterator[Variant]:
     """Dong et al. 2016, section 4.1 and figure 5: the first layer of a 9-1-5 network for x3."""
-    yield _plain(pictures, "started as He et al. 2015", Plain)
-    yield _plain(pictures, "started at 0.001, as the paper", partial(Plain, deviation=1e-3))
+    yield _plain(pictures, "first layer started at 0.001", partial(Plain, tiny=1))
+    yield _plain(pictures, "all layers started at 0.001, as the paper", partial(Plain, tiny=3))
 
 
 def _plain(pictures: Pictures, label: str, build: Callable[[], Plain]) -> Variant:
@@ -104,9 +104,8 @@ def skip(pictures: Pictures) -> Iterator[Variant]:
 def branches(pictures: Pictures) -> Iterator[Variant]:
     """Zhang et al. 2021 (ECBSR), section 3.2: sums of branches while training, or the plain layers they collapse to."""
     data = pictures.low(2, MxCy(*SMALL).context)
-    for rate in (2e-3, 5e-4):
-        yield _mxcy(data, f"branches {rate:g}", lambda: MxCy(*SMALL).expanded(), rate)
-        yield _mxcy(data, f"plain {rate:g}", lambda: MxCy(*SMALL).expanded().collapsed(), rate)
+    yield _mxcy(data, "branches", lambda: MxCy(*SMALL).expanded(), 2e-3)
+    yield _mxcy(data, "plain", lambda: MxCy(*SMALL).expanded().collapsed(), 2e-3)
 
 
 def _mxcy(data: Dataset, label: str, build: Callable[[], MxCy], rate: float) -> Variant:
@@ -118,7 +117,7 @@ EXPERIMENTS = {
     "residual": Experiment(residual, 800, (1,)),
     "scales": Experiment(scales, 800, (1, 2), draw.by_scale),
     "sizes": Experiment(sizes, 800, (1,)),
-    "filters": Experiment(filters, 2000, (1,), draw.filters),
+    "filters": Experiment(filters, 4000, (1,), draw.filters),
     "upsampling": Experiment(upsampling, 1500, (1, 2)),
     "normalisation": Experiment(normalisation, 800, (1, 2)),
     "skip": Experiment(skip, 2000, (1, 2)),

@@ -45,26 +45,23 @@ class Plain(nn.Module):
 
     Args:
         taps: f1, f2, f3. widths: n1, n2.
-        deviation: of the first weights (the paper's: 0.001); else as He et al. 2015, the first layer at 0.3 of it.
+        tiny: so many layers begin with a deviation of 0.001, as the paper's, the others as He et al. 2015.
     """
 
     scale = 1
 
     def __init__(
-        self, taps: tuple[int, int, int] = (9, 1, 5), widths: tuple[int, int] = (64, 32), deviation: float | None = None
+        self, taps: tuple[int, int, int] = (9, 1, 5), widths: tuple[int, int] = (64, 32), tiny: int = 0
     ) -> None:
         super().__init__()
         self.context = sum(side // 2 for side in taps)
         shapes = zip(taps, pairwise((1, *widths, 1)), strict=True)
         layers = [nn.Conv2d(i, o, side) for side, (i, o) in shapes]
         for layer in layers:
-            if deviation is None:
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            else:
-                nn.init.normal_(layer.weight, std=deviation)
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(cast(Tensor, layer.bias))
-        if deviation is None:
-            layers[0].weight.data *= 0.3
+        for layer in layers[:tiny]:
+            nn.init.normal_(layer.weight, std=1e-3)
         self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor) -> Tensor:
