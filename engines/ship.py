@@ -67,12 +67,20 @@ def _scores(models: list[Entry]) -> Iterator[str]:
 def _recipes(models: list[Entry]) -> Iterator[str]:
     yield "| recipe | starts from | optimiser | steps in float | in int8 | seed |"
     yield "|---|---|---|---|---|---|"
-    for name in sorted({entry["recipe"] for entry in models}):
-        recipe = find(name)
-        if recipe.stages:
-            floating, int8 = _steps(recipe.stages), _steps(recipe.quantisation)
+    for entry in models:
+        recipe = find(entry["recipe"])
+        if entry["precision"] == "int8" or not recipe.stages:
+            continue
+        if entry["steps"] == sum(stage.steps for stage in recipe.stages):
             start = f"`{recipe.start}`" if recipe.start else "new"
-            yield f"| `{name}` | {start} | {recipe.optimiser} | {floating} | {int8} | {recipe.seed} |"
+            row = f"{start} | {recipe.optimiser} | {_steps(recipe.stages)} | {_steps(recipe.quantisation)}"
+        else:
+            row = f"see below | adam | {entry['steps']:,} | {_quantised(models, recipe.name):,}"
+        yield f"| `{recipe.name}` | {row} | {entry['seed']} |"
+
+
+def _quantised(models: list[Entry], recipe: str) -> int:
+    return max(entry["quantisation_steps"] for entry in models if entry["recipe"] == recipe)
 
 
 def _steps(stages: tuple[Stage, ...]) -> str:
