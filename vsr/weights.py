@@ -9,8 +9,9 @@ from pathlib import Path
 from vsr.models import models_folder, network_of
 from vsr.settings import EngineSettings
 
-# Bits per pixel below which weights for streams win more than they lose, by benchmarks/stream.py: about what clips spend
-# at CRF 16 of x264, 22 of x265 and 38 of SVT-AV1, beyond which they win on most. VP9 is taken to be as good as HEVC.
+# Bits per pixel below which weights for streams win more than they lose, by benchmarks/stream.py: about what clips
+# spend at CRF 16 of x264, 22 of x265 and 38 of SVT-AV1, beyond which they win on most. VP9 is taken to be as good as
+# HEVC.
 STREAM_BELOW: Mapping[str, float] = {
     "h264": 0.3,
     "hevc": 0.15,
