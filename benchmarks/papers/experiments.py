@@ -115,9 +115,9 @@ def _mxcy(data: Dataset, label: str, build: Callable[[], MxCy], rate: float) -> 
 
 EXPERIMENTS = {
     "residual": Experiment(residual, 800, (1,)),
-    "scales": Experiment(scales, 800, (1, 2), draw.by_scale),
+    "scales": Experiment(scales, 800, (1,), draw.by_scale),
     "sizes": Experiment(sizes, 800, (1,)),
-    "filters": Experiment(filters, 4000, (1,), draw.filters),
+    "filters": Experiment(filters, 3000, (1,), draw.filters),
     "upsampling": Experiment(upsampling, 1500, (1, 2)),
     "normalisation": Experiment(normalisation, 800, (1, 2)),
     "skip": Experiment(skip, 2000, (1, 2)),
