@@ -342,8 +342,8 @@ class TestShipped:
         assert model.ir_version <= 10
         assert [17 <= opset.version <= 21 for opset in model.opset_import] == [True]
         assert model.graph.node[0].op_type == "Pad"
-        if NETWORKS[properties["vsr.network"]].family in ("mxcy", "cubic"):
-            assert model.graph.node[-1].op_type == "DepthToSpace"
+        if NETWORKS[properties["vsr.network"]].family in ("mxcy", "cubic"):  # blocks end with a cut
+            assert model.graph.node[-1].op_type == ("Slice" if path.stem.startswith("u2-") else "DepthToSpace")
 
     def test_manifest(self, path: Path) -> None:
         (entry,) = (e for e in manifest() if e["file"] == path.name)
@@ -370,7 +370,7 @@ class TestShipped:
         compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         operations = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ops()]
         kinds = [str(o["primitiveType"].value) for o in operations if o["layerType"].value == "Convolution"]
-        assert len(kinds) == 6
+        assert len(kinds) == sum(node.op_type == "Conv" for node in onnx.load(path).graph.node)
         assert all(kind.endswith("I8") for kind in kinds), kinds
 
 

@@ -68,7 +68,7 @@ class QuantisedKernel:
 
 def float_model(kernels: Sequence[Kernel], *, network: str, scale: int, block: int = 1) -> onnx.ModelProto:
     """Pad, Conv and Relu in turn, the luma added, depth to space; `block` as that of `MxCy`."""
-    graph = _Graph(network, scale, block, radius=sum(kernel.taps // 2 for kernel in kernels))
+    graph = _Graph(network, scale, block, padding=sum(kernel.taps // 2 for kernel in kernels))
     x = graph.entered()
     for index, kernel in enumerate(kernels):
         weight = graph.constant(f"conv{index}_weight", kernel.weight)
@@ -80,7 +80,7 @@ def float_model(kernels: Sequence[Kernel], *, network: str, scale: int, block: i
 
 def int8_model(kernels: Sequence[QuantisedKernel], *, network: str, scale: int, block: int = 1) -> onnx.ModelProto:
     """Pad, Sub 128, then Q/DQ and Conv in turn, the luma added, depth to space."""
-    graph = _Graph(network, scale, block, radius=sum(kernel.taps // 2 for kernel in kernels))
+    graph = _Graph(network, scale, block, padding=sum(kernel.taps // 2 for kernel in kernels))
     graph.constant("zero", np.zeros((), np.int8))
     middle = graph.constant("middle", np.array(128, np.float32))
     x = graph.quantised(graph.add("Sub", graph.entered(), middle, name="centred"), 1.0)
@@ -106,8 +106,8 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 class _Graph:
     """Nodes and initialisers in the order they are added; every method returns the name of its result."""
 
-    def __init__(self, network: str, scale: int, block: int, *, radius: int) -> None:
-        self.network, self.scale, self.block, self.radius = network, scale, block, block * radius
+    def __init__(self, network: str, scale: int, block: int, *, padding: int) -> None:
+        self.network, self.scale, self.block, self.padding = network, scale, block, block * padding
         self.nodes: list[onnx.NodeProto] = []
         self.initialisers: list[onnx.TensorProto] = []
 
@@ -120,8 +120,8 @@ class _Graph:
         return name
 
     def entered(self) -> str:
-        """The input, edge-padded by the radius; with blocks, up to whole ones and as their channels."""
-        pads = self.constant("pads", np.array([0, 0, self.radius, self.radius] * 2, np.int64))
+        """The input, edge-padded; with blocks, up to whole ones and as their channels."""
+        pads = self.constant("pads", np.array([0, 0, self.padding, self.padding] * 2, np.int64))
         if self.block == 1:
             return self.add("Pad", "luma", pads, name="padded", mode="edge")
         size = self.add("Shape", "luma", name="size")
@@ -167,7 +167,8 @@ class _Graph:
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="vsr"
         )
-        describe(model, network=self.network, scale=self.scale, radius=self.radius, precision=precision, peak=peak)
+        radius = self.padding + self.block - 1  # a pixel may be the first of its block or the last
+        describe(model, network=self.network, scale=self.scale, radius=radius, precision=precision, peak=peak)
         onnx.checker.check_model(model, full_check=True)
         return model
 
