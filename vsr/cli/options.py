@@ -68,7 +68,9 @@ def parser() -> argparse.ArgumentParser:
     part.add_argument("--rate", type=_rate, metavar="FPS", help="of numbered pictures (default 25), e.g. 24000/1001")
     part.add_argument("--deinterlace", action="store_true", help="make interlaced frames whole (bwdif)")
     net = p.add_argument_group("network")
-    net.add_argument("--network", default="auto", help="m4c16 (default); m4c8 is faster, m10c16 sharper; docs/networks.md has all")
+    net.add_argument(
+        "--network", default="auto", help="m4c16 (default); m4c8 is faster, m10c16 sharper; docs/networks.md has all"
+    )
     net.add_argument(
         "--weights", choices=WEIGHTS, default="auto", help="for clean or strongly coded video (auto: looks)"
     )
