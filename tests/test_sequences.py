@@ -270,7 +270,8 @@ def test_what_y4m_cannot_tell_is_said(tmp_path: Path, pix_fmt: str, location: An
     source = Clip(pix_fmt=pix_fmt, colour=colour, options=options).write(tmp_path / "in.mp4")
     notes = probe(RunSettings(input=str(source), output=str(tmp_path / "out.y4m"))).notes
     said = [] if told else [f"dropped: where chroma samples sit: {location} (y4m has no word for it)"]
-    assert list(notes) == ["dropped: primaries, transfer and matrix (y4m has no place for them)", *said]
+    dropped = [note for note in notes if note.startswith("dropped")]
+    assert dropped == ["dropped: primaries, transfer and matrix (y4m has no place for them)", *said]
 
 
 def test_a_short_y4m_is_found(tmp_path: Path, upscale: Any) -> None:
