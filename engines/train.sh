@@ -1,6 +1,6 @@
 #!/bin/sh
 # Trains families side by side on one machine: engines/train.sh DATA OUT RECIPE...
-#   engines/train.sh pictures out m4c16 m10c32 vdsr      each x2, then x3 and x4, which start from it
+#   engines/train.sh pictures out m4c16 m10c32 vdsr      each x2, then x3 and x4, which may start from it
 # Weights, checkpoints, curves and logs go to OUT; run again, it goes on. `vsr-train RECIPE --resume --out OUT` makes models
 # of the weights where OpenVINO is. STEPS cuts every recipe to so many steps, to see that all of it runs.
 set -eu

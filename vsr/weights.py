@@ -11,7 +11,7 @@ from vsr.settings import EngineSettings
 
 # Bits per pixel below which weights for streams win more than they lose, by benchmarks/stream.py: about what clips
 # spend at CRF 16 of x264, 22 of x265 and 38 of SVT-AV1, beyond which they win on most. For H.264 that was 0.3 over six
-# frames; over sixty, where key frames weigh less, clips spend 0.4 to 0.8 times as much. VP9 is taken to be like HEVC.
+# frames; whole clips, where key frames weigh less, spend less at the same CRF. VP9 is taken to be like HEVC.
 STREAM_BELOW: Mapping[str, float] = {
     "h264": 0.2,
     "hevc": 0.15,
