@@ -68,14 +68,13 @@ def fit(
     average: float,
     checkpoint: Path,
     optimiser: Optimiser = "adam",
-    teacher: Teacher | None = None,
     devices: int = 1,
     resume: bool = False,
     every: int = EVERY,
     log: Callable[[str], None] = print,
 ) -> Model:
     """Train through all stages and return the moving average of the weights; the rest as `run`."""
-    learner = Learner(model, stages, seed, dataset.context, optimiser, teacher)
+    learner = Learner(model, stages, seed, dataset.context, optimiser)
     how: Any = {"average": average, "checkpoint": checkpoint, "devices": devices, "resume": resume}
     run(learner, dataset, **how, every=every, log=log)
     return model
