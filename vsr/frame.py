@@ -8,7 +8,7 @@ is an error that tests see.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import MappingProxyType
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 Planes = tuple[Plane, ...]
+Memory = Callable[[int], npt.NDArray[np.uint8]]
 Chroma = Literal["grey", "420", "422", "444"]
 ChromaLocation = Literal["unspecified", "left", "center", "topleft", "top", "bottomleft", "bottom"]
 
@@ -177,13 +178,13 @@ class Lease:
 
     def __init__(self, pool: FramePool, buffer: npt.NDArray[np.uint8]) -> None:
         self._pool: FramePool | None = pool
-        self._buffer = buffer
+        self.buffer = buffer  # all planes, dense
 
     def release(self) -> None:
         pool, self._pool = self._pool, None
         if pool is None:
             raise RuntimeError("frame released twice")
-        pool._give_back(self._buffer)
+        pool._give_back(self.buffer)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -247,10 +248,14 @@ class FramePool:
     """Reusable dense buffers for frames of one format and size; any thread may take and release.
 
     The pool never blocks: what bounds the number of buffers is the depth of the queues that hold frames.
+
+    Args:
+        memory: makes a buffer of so many bytes, 256-byte aligned; pinned memory for a GPU, say.
     """
 
-    def __init__(self, format: PlanarFormat, width: int, height: int) -> None:
+    def __init__(self, format: PlanarFormat, width: int, height: int, memory: Memory | None = None) -> None:
         self.format, self.width, self.height = format, width, height
+        self._memory = memory or aligned_buffer
         self._free: list[npt.NDArray[np.uint8]] = []
         self._lock = threading.Lock()
         self.leased = 0
@@ -261,7 +266,7 @@ class FramePool:
             buffer = self._free.pop() if self._free else None
             self.leased += 1
         if buffer is None:
-            buffer = _aligned_buffer(self.format.nbytes(self.width, self.height))
+            buffer = self._memory(self.format.nbytes(self.width, self.height))
         return self.format.views(buffer, self.width, self.height), Lease(self, buffer)
 
     def fits(self, format: PlanarFormat, width: int, height: int) -> bool:
@@ -279,7 +284,8 @@ class FramePool:
             self._free.append(buffer)
 
 
-def _aligned_buffer(size: int) -> npt.NDArray[np.uint8]:
+def aligned_buffer(size: int) -> npt.NDArray[np.uint8]:
+    """Memory of the system's, as `FramePool` takes it."""
     raw = np.empty(size + PLANE_ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % PLANE_ALIGNMENT
     return raw[start : start + size]

@@ -18,7 +18,7 @@ from vsr.settings import EngineSettings
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-Exact = Literal["int8", "bf16", "float32"]
+Exact = Literal["int8", "bf16", "fp16", "float32"]
 
 DEFAULT_NETWORK = "m4c16"
 _INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})  # /proc/cpuinfo's names

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _NEW = ("Conv", "ConvTranspose", "Pad", "Concat", "Resize", "DepthToSpace", "SpaceToDepth", "MatMul", "Gather")
-_SIZES = {"int8": 4, "bf16": 2, "float32": 4}  # bytes of a convolution's result that nothing quantises
+_SIZES = {"int8": 4, "bf16": 2, "fp16": 2, "float32": 4}  # bytes of a convolution's result that nothing quantises
 
 
 def predicted(model: LumaModel, spec: FrameSpec, precision: Exact, *, streams: int, requests: int) -> int:
