@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 
 from vsr.errors import UsageError
 
-Backend = Literal["auto", "openvino", "pytorch"]
-Precision = Literal["auto", "int8", "bf16", "float32"]
+Backend = Literal["auto", "tensorrt", "pytorch", "openvino"]
+Precision = Literal["auto", "int8", "bf16", "fp16", "float32"]
 Weights = Literal["auto", "clean", "stream"]
 Audio = Literal["copy", "transcode", "none"]
 Sink = Literal["null", "md5", "y4m"]
