@@ -1,0 +1,1 @@
+"""Upscaling as it plays: capture, pacing, deadline control, display."""

@@ -1,0 +1,95 @@
+"""What the live loop stands between: a source that captures, a sink that shows or records.
+
+Times are `time.monotonic()` seconds, which on Linux every process of a machine shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, Protocol
+
+from vsr.frame import Frame
+
+Policy = Literal["newest", "all"]  # what waits while the network is busy: the newest frame alone, or a bounded queue
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A frame as it came in.
+
+    Args:
+        frame: planar; whoever takes it releases it.
+        at: when its pixels were in memory.
+        number: among the captured, from 0; what is missing was dropped.
+    """
+
+    frame: Frame
+    at: float
+    number: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An upscaled frame for a sink.
+
+    Args:
+        frame: valid until the sink's next call or `close`; the loop releases it.
+        source: the frame it was made of, for a split view; valid as long.
+        at, number: of the captured frame.
+        ready: when its upscaling had ended.
+        rung: what made it, as the overlay names it, e.g. "m4c16 int8".
+        repeated: the source hadn't changed and the result is the last one again.
+    """
+
+    frame: Frame
+    source: Frame
+    at: float
+    number: int
+    ready: float
+    rung: str
+    repeated: bool
+
+
+class Source(Protocol):
+    """Something that captures.
+
+    Attributes:
+        label: for the screen, e.g. `window "Doom" 640x480`.
+        rate: frames a second at most; None when it comes as it comes.
+    """
+
+    label: str
+    rate: Fraction | None
+
+    def frames(self) -> Iterator[Captured]:
+        """As they come, each at most once, in a thread of the loop's; ends when the source does.
+
+        Frames may change size. Raises InputError when the source is lost or says nothing for its timeout.
+        """
+
+    def close(self) -> None:
+        """From another thread too; `frames` ends soon after."""
+
+
+class Sink(Protocol):
+    """Where results go. Its calls come from one thread; a window wants the main one.
+
+    Attributes:
+        policy: "newest" for what is watched, "all" for what is kept.
+    """
+
+    label: str
+    policy: Policy
+
+    def show(self, shown: Shown) -> None:
+        """Takes one result; may block for as long as it takes to present or encode it. Raises OutputError."""
+
+    def idle(self) -> None:
+        """Nothing new: keeps a window alive, repeats a frame where the rate is constant. Called often."""
+
+    def wants(self) -> bool:
+        """False once the user closed it."""
+
+    def close(self) -> None: ...
