@@ -68,6 +68,8 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("MatMul", [X, array(5, 3)], {}),
     ("Max", [X, array(4, 1, 1), -X], {}),
     ("Min", [X, array(4, 1, 1)], {}),
+    ("Mod", [np.array([-7, 7, 4], I64), np.array([2, 2, 3], I64)], {}),
+    ("Mod", [X, F32(0.7)], {"fmod": 1}),
     ("Mul", [X, array(5)], {}),
     ("Neg", [X], {}),
     ("PRelu", [X, array(4, 1, 1)], {}),

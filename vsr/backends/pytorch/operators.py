@@ -233,6 +233,7 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "MatMul": lambda at, x, y: x @ y,
         "Max": lambda at, *xs: reduce(torch.maximum, xs),
         "Min": lambda at, *xs: reduce(torch.minimum, xs),
+        "Mod": lambda at, x, y: x.fmod(y) if at.get("fmod", 0) else x.remainder(y),
         "Mul": lambda at, x, y: x * y,
         "Neg": lambda at, x: -x,
         "PRelu": _prelu,
