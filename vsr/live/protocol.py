@@ -5,10 +5,10 @@ Times are `time.monotonic()` seconds, which on Linux every process of a machine 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from vsr.frame import Frame
 
@@ -28,6 +28,20 @@ class Captured:
     frame: Frame
     at: float
     number: int
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A packet of sound, copied as it is.
+
+    Args:
+        packet: PyAV's; its pts stands on the timeline of the frames' pts, which goes on through a reconnection: the
+            time nothing came counts.
+        at: when it had come.
+    """
+
+    packet: Any
+    at: float
 
 
 @dataclass(frozen=True)
@@ -52,18 +66,61 @@ class Shown:
     repeated: bool
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Percentiles of a time in milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the overlay and the statistics say of the last second.
+
+    Args:
+        captured, new, shown: frames a second; `new` without those that repeat the one before.
+        latency: from pixels in memory to shown, of new frames; by stage too: "wait", "upscale", "show".
+        rung: what upscales now; `every` 2 means that only every second new frame is.
+        dropped: of the run so far, frames that something newer overtook.
+        decision: the last change of rung and its reason; empty before the first.
+    """
+
+    captured: float
+    new: float
+    shown: float
+    latency: Spread
+    stages: Mapping[str, Spread]
+    rung: str
+    every: int
+    dropped: int
+    decision: str
+
+
+class Console(Protocol):
+    """What a sink with keys may ask the loop; from any thread."""
+
+    def snapshot(self) -> Snapshot: ...
+
+    def step(self, by: int) -> None:
+        """Goes down the ladder by so many rungs (up where negative), as far as there are; then control goes on."""
+
+
 class Source(Protocol):
-    """Something that captures.
+    """Something that captures; what it needs is open once it is made.
 
     Attributes:
         label: for the screen, e.g. `window "Doom" 640x480`.
         rate: frames a second at most; None when it comes as it comes.
+        sound: PyAV's audio stream that `Sound` packets are of, None without; valid until `frames` is first asked.
     """
 
     label: str
     rate: Fraction | None
+    sound: Any
 
-    def frames(self) -> Iterator[Captured]:
+    def frames(self) -> Iterator[Captured | Sound]:
         """As they come, each at most once, in a thread of the loop's; ends when the source does.
 
         Frames may change size. Raises InputError when the source is lost or says nothing for its timeout.
@@ -82,6 +139,12 @@ class Sink(Protocol):
 
     label: str
     policy: Policy
+
+    def begin(self, console: Console, source: Source) -> None:
+        """Once, before `source.frames` starts; takes over the description of its sound. Raises OutputError."""
+
+    def hear(self, sound: Sound) -> None:
+        """Takes a packet of sound; a sink that has no place for it passes over it."""
 
     def show(self, shown: Shown) -> None:
         """Takes one result; may block for as long as it takes to present or encode it. Raises OutputError."""
