@@ -264,9 +264,10 @@ class FramePool:
         """Planes of undefined content, and the lease to put into the frame that carries them."""
         with self._lock:
             buffer = self._free.pop() if self._free else None
-            self.leased += 1
         if buffer is None:
             buffer = self._memory(self.format.nbytes(self.width, self.height))
+        with self._lock:
+            self.leased += 1
         return self.format.views(buffer, self.width, self.height), Lease(self, buffer)
 
     def fits(self, format: PlanarFormat, width: int, height: int) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from vsr.frame import Frame, FramePool, Planes
+from vsr.frame import Frame, FramePool, Memory, Planes
 from vsr.graph import FrameSpec
 
 
@@ -42,6 +42,8 @@ class Engine(Protocol):
 
     def submit(self, frame: Frame, out: Planes | None = None) -> Ticket:
         """Starts one frame. Raises ValueError for another format or size, RuntimeError when `capacity` are in flight.
+
+        Where it raises, the frame is still the caller's.
 
         Args:
             out: planes of the result's shapes and dtype to write to, rows dense.
@@ -128,6 +130,12 @@ class InFlight(Generic[Handle]):
             results.append(self._pop(None))
         return results
 
+    def clear(self) -> list[Handle]:
+        """Forgets all that is in flight, and says what it was."""
+        handles = [handle for _, handle in self._handles]
+        self._handles.clear()
+        return handles
+
     def _pop(self, timeout: float | None) -> Frame:
         result = self._finish(self._handles[0][1], timeout)
         self._handles.popleft()
@@ -141,13 +149,14 @@ class QueuedEngine(ABC, Generic[Handle]):
         spec: of the frames it takes.
         scale: whole factor of the network.
         capacity: see `Engine`.
+        memory: makes buffers for results.
     """
 
     label: str
 
-    def __init__(self, spec: FrameSpec, scale: int, capacity: int) -> None:
+    def __init__(self, spec: FrameSpec, scale: int, capacity: int, memory: Memory | None = None) -> None:
         self._spec, self._size = spec, (spec.width * scale, spec.height * scale)
-        self._pool = FramePool(spec.format, *self._size)
+        self._pool = FramePool(spec.format, *self._size, memory)
         self._flight: InFlight[Handle] = InFlight(capacity, self._finished, self._finish)
 
     @property

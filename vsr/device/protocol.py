@@ -11,7 +11,7 @@ twice is harmless.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -178,3 +178,19 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """After every `Bound` was closed."""
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+def run_all(steps: Iterable[Callable[[], None]]) -> None:
+    """Runs each, also after one that failed, and raises the first RuntimeError at the end: for closing things."""
+    first: RuntimeError | None = None
+    for step in steps:
+        try:
+            step()
+        except RuntimeError as error:
+            first = first or error
+    if first is not None:
+        raise first
