@@ -149,3 +149,11 @@ def test_threads_change_speed_only(tmp_path: Path, threads: int) -> None:
         assert np.array_equal(result.planes[1], by_torch(model, what, one.index)[1])
         result.release()
     engine.close()
+
+
+def test_one_stream_takes_all_threads(tmp_path: Path) -> None:
+    choice, what = chosen(tmp_path, luma_model(2), "float32"), spec("420", 8, (24, 16))
+    for threads, streams, capacity in ((4, 1, 2), (4, 2, 3), (2, 0, 3)):
+        engine = OpenVINOEngine(choice, what, threads=threads, streams=streams)
+        assert engine.capacity == capacity
+        engine.close()

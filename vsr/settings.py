@@ -38,14 +38,15 @@ class EngineSettings:
     backend: Backend = "auto"  # auto: openvino
     precision: Precision = "auto"  # auto: int8 for 8-bit input where the processor has it, else bf16, else float32
     threads: int = 0  # CPU threads of the network; 0: one per core
+    streams: int = 0  # frames the CPU works on at a time; 0: one a thread, up to four; 1: the least delay
     memory: int = 0  # bytes the engine may take, above which frames are tiled; 0: half of what is free
 
     def validate(self) -> None:
         """Raises UsageError for what can't be meant."""
         if self.scale not in SCALES:
             raise UsageError(f"scale {self.scale}: networks exist for {', '.join(map(str, SCALES))}")
-        if self.threads < 0 or self.memory < 0:
-            raise UsageError("threads and memory must not be negative (0 chooses)")
+        if min(self.threads, self.streams, self.memory) < 0:
+            raise UsageError("threads, streams and memory must not be negative (0 chooses)")
         if self.model is not None and self.network != "auto":
             raise UsageError("give either --network or --model, not both")
         if self.model is not None and self.weights == "stream":

@@ -37,7 +37,7 @@ def open_engine(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) 
 
     model = load(choice)
     limit = settings.memory or available() // 2
-    _, streams = threads_and_streams(settings.threads)
+    _, streams = threads_and_streams(settings.threads, settings.streams)
 
     def fits(part: FrameSpec) -> bool:
         if settings.backend == "pytorch":  # float32, and a result of its own for every operator
@@ -63,7 +63,8 @@ def _open(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) -> Eng
     if settings.backend in ("auto", "openvino"):
         from vsr.backends.openvino import OpenVINOEngine
 
-        return OpenVINOEngine(choice, spec, threads=settings.threads, cache=cache_folder())
+        threads, streams = settings.threads, settings.streams
+        return OpenVINOEngine(choice, spec, threads=threads, streams=streams, cache=cache_folder())
     if settings.backend == "pytorch":
         try:
             from vsr.backends.pytorch.engine import PyTorchEngine

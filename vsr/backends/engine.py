@@ -71,10 +71,10 @@ class Engine(Protocol):
 MAX_STREAMS = 4  # each stream holds a frame's activations of its own
 
 
-def threads_and_streams(threads: int) -> tuple[int, int]:
-    """CPU threads (0: every core this process may use) and the inference streams they form."""
+def threads_and_streams(threads: int, streams: int = 0) -> tuple[int, int]:
+    """CPU threads (0: every core this process may use) and inference streams they form (0: one each, up to four)."""
     threads = threads or len(os.sched_getaffinity(0))
-    return threads, min(threads, MAX_STREAMS)
+    return threads, min(threads, streams or MAX_STREAMS)
 
 
 Handle = TypeVar("Handle")

@@ -31,16 +31,19 @@ _NAMES = {"i8": "int8", "bf16": "bf16", "f32": "float32"}
 class OpenVINOEngine(QueuedEngine["_Running"]):
     """Engine on OpenVINO's CPU plugin.
 
-    One inference stream a thread, up to four: a stream needs no barrier after every layer, so a core that an encoder
-    takes away for a moment doesn't hold up the others. Threads aren't pinned, for the same reason.
+    One inference stream a thread, up to four, unless told: a stream needs no barrier after every layer, so a core that
+    an encoder takes away for a moment doesn't hold up the others. Threads aren't pinned, for the same reason.
 
     Args:
         threads: 0 takes every core this process may use.
+        streams: frames at a time; 1 gives all threads to one frame, which then is ready soonest.
         cache: folder of compiled models; None goes without.
     """
 
-    def __init__(self, choice: ModelChoice, spec: FrameSpec, *, threads: int = 0, cache: Path | None = None) -> None:
-        threads, streams = threads_and_streams(threads)
+    def __init__(
+        self, choice: ModelChoice, spec: FrameSpec, *, threads: int = 0, streams: int = 0, cache: Path | None = None
+    ) -> None:
+        threads, streams = threads_and_streams(threads, streams)
         super().__init__(spec, choice.scale, streams + 1)
         options = {
             "INFERENCE_NUM_THREADS": threads,
