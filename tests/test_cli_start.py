@@ -20,8 +20,9 @@ LIGHT = (
     "vsr.cli.options",
     "vsr.cli.stop",
     "vsr.cli.doctor",
+    "vsr.cli.live",
 )
-COMMANDS = ("run", "train", "eval", "doctor")
+COMMANDS = ("run", "train", "eval", "doctor", "live")
 SECONDS = 0.3 if "CI" in os.environ else 0.15  # the promise is 0.15; shared CI machines are slow and busy
 TRIES = 20
 

@@ -78,6 +78,40 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LiveSettings:
+    """One `vsr-live`."""
+
+    window: str | None = None  # part of a title, or a number as 0x1a00003
+    screen: str | None = None  # WxH+X+Y, or "" for all of it
+    device: str | None = None  # a camera or capture card, as /dev/video0
+    input: str | None = None  # address of a stream, or a file played at its own pace
+    output: str = "window"  # window, null, y4m, or what `vsr.live.sinks.open_sink` takes: device, address, file
+    engine: EngineSettings = field(default_factory=lambda: EngineSettings(streams=1))
+    limits: Limits = field(default_factory=Limits)
+    rate: int | None = None  # frames a second of capture at most; None: 60 of a screen, else what comes
+    budget: float | None = (
+        None  # seconds from capture to upscaled; None: a frame's at the source's rate, of 30 a second
+    )
+    fixed: bool = False  # the chosen network, however late it is
+    overwrite: bool = False
+
+    def validate(self) -> None:
+        """Raises UsageError for what can't be meant."""
+        self.engine.validate()
+        self.limits.validate()
+        given = [name for name in ("window", "screen", "device", "input") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise UsageError(
+                f"what is to be upscaled? one of --window, --screen, --device, an address or a file ("
+                f"{' and '.join(given) or 'nothing'} given); vsr-live --list shows what there is"
+            )
+        if self.rate is not None and self.rate < 1:
+            raise UsageError("--rate must be at least 1 frame a second")
+        if self.budget is not None and self.budget <= 0:
+            raise UsageError("--budget must be above 0 milliseconds")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """One `vsr-run`, one `vsr.upscale`."""
 

@@ -15,10 +15,11 @@ class Stop:
 
     Args:
         ask: the first is only remembered, for the run to ask after every frame, instead of raised as Interrupted.
+        program: which says that it stops.
     """
 
-    def __init__(self, *, ask: bool) -> None:
-        self._ask, self._number = ask, 0
+    def __init__(self, *, ask: bool, program: str = "vsr-run") -> None:
+        self._ask, self._number, self._program = ask, 0, program
 
     def __call__(self) -> int:
         """The signal heard, 0 for none."""
@@ -26,7 +27,7 @@ class Stop:
 
     def heard(self, number: int, _frame: object) -> None:
         if self._number:
-            os.write(2, b"vsr-run: stopped at once\n")
+            os.write(2, f"{self._program}: stopped at once\n".encode())
             os._exit(128 + number)
         self._number = number
         if not self._ask:

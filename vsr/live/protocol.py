@@ -49,7 +49,7 @@ class Shown:
     """An upscaled frame for a sink.
 
     Args:
-        frame: valid until the sink's next call or `close`; the loop releases it.
+        frame: valid until the sink's next `show` has returned, or its `close`; the loop releases it.
         source: the frame it was made of, for a split view; valid as long.
         at, number: of the captured frame.
         ready: when its upscaling had ended.
@@ -105,6 +105,9 @@ class Console(Protocol):
 
     def step(self, by: int) -> None:
         """Goes down the ladder by so many rungs (up where negative), as far as there are; then control goes on."""
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Adds to what the summary tells; a name that begins with "dropped" counts among the drops."""
 
 
 class Source(Protocol):

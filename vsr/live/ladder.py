@@ -1,0 +1,117 @@
+"""The engines of all rungs, open and warm before the first frame, so that a change of rung costs nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from vsr.backends import open_engine
+from vsr.backends.engine import Engine
+from vsr.errors import UsageError
+from vsr.frame import Colour, Frame, TrackFacts
+from vsr.graph import FrameSpec
+from vsr.live.controller import Rung, rung_of
+from vsr.models import network_of, resolve
+from vsr.report import Clock
+from vsr.settings import EngineSettings
+
+SMALLER = ("m10c16", "m4c16", "m4c8", "cubic")  # what may stand below the chosen network, dearest first
+WARM = 6  # frames; the quickest counts, as the first ones pay for memory
+QUICKER = 0.9  # of the time of the rung above; a rung that saves less is left out
+
+Opener = Callable[[EngineSettings, FrameSpec], tuple[str, Engine]]
+
+
+def opened(settings: EngineSettings, spec: FrameSpec) -> tuple[str, Engine]:
+    """(name for the screen, engine). Raises UsageError, InputError or MemoryLimitError."""
+    choice = resolve(settings, spec.format.depth)
+    return f"{choice.network} {choice.precision}", open_engine(settings, choice, spec)
+
+
+class Ladder:
+    """What frames of `spec` can be upscaled with, dearest first; one thread at a time.
+
+    Args:
+        fixed: the chosen network alone.
+        opener: opens one engine.
+
+    Attributes:
+        rungs: with the time that each took when warmed up.
+        notes: a line for each engine, and for each that was left out.
+
+    Raises:
+        UsageError, InputError, MemoryLimitError: the chosen network can't be opened.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        spec: FrameSpec,
+        *,
+        fixed: bool = False,
+        opener: Opener = opened,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        self.rungs: tuple[Rung, ...] = ()
+        self.notes: list[str] = []
+        self._engines: list[Engine] = []
+        self._spec, self._clock = spec, clock
+        self._add(*opener(settings, spec))
+        for wanted in () if fixed else below(settings):
+            try:
+                found = opener(wanted, spec)
+            except UsageError as error:  # no weights of this scale, say
+                self.notes.append(f"no rung {wanted.network}: {error}")
+            else:
+                self._add(*found)
+
+    def _add(self, name: str, engine: Engine) -> None:
+        seconds = round(warmed(engine, self._spec, self._clock), 6)
+        quick = f"{name}: {engine.label}, {1000 * seconds:.1f} ms a frame"
+        if self.rungs and seconds > QUICKER * self.rungs[-1].seconds:
+            self.notes.append(f"{quick}, left out: {self.rungs[-1].name} is as quick")
+            engine.close()
+            return
+        self.notes.append(quick)
+        self.rungs = (*self.rungs, Rung(name, seconds))
+        self._engines.append(engine)
+
+    @property
+    def leased(self) -> int:
+        """How many results weren't released yet."""
+        return sum(engine.leased for engine in self._engines)
+
+    def upscale(self, frame: Frame, level: int) -> Frame:
+        """The result; the frame is released. Levels as in `controller`."""
+        engine = self._engines[rung_of(level, len(self.rungs))[0]]
+        return engine.wait(engine.submit(frame))
+
+    def close(self) -> None:
+        """Frees the engines. Raises RuntimeError when a result was never released."""
+        while self._engines:
+            self._engines.pop().close()
+
+
+def below(settings: EngineSettings) -> list[EngineSettings]:
+    """What may be tried below the chosen network, in order."""
+    chosen = "" if settings.model else network_of(settings)
+    names = SMALLER[SMALLER.index(chosen) + 1 :] if chosen in SMALLER else SMALLER
+    small = replace(settings, model=None, precision="auto")
+    return [replace(small, network=name, weights="auto" if name == "cubic" else small.weights) for name in names]
+
+
+def warmed(engine: Engine, spec: FrameSpec, clock: Clock) -> float:
+    """Seconds the quickest of a few frames took."""
+    grey = np.full(spec.format.nbytes(spec.width, spec.height), 128, np.uint8)
+    facts = TrackFacts(colour=Colour(chroma_location=spec.location))
+    planes = spec.format.views(grey, spec.width, spec.height)
+    frame = Frame(format=spec.format, width=spec.width, height=spec.height, planes=planes, facts=facts)
+    taken = []
+    for _ in range(WARM):
+        begin = clock()
+        engine.wait(engine.submit(frame)).release()
+        taken.append(clock() - begin)
+    return min(taken)
