@@ -86,8 +86,13 @@ class _Repeating:
 class PoisonedLease(Lease):
     """Whoever reads a frame's samples after its release reads nonsense."""
 
+    def __init__(self, pool: FramePool, lease: Lease, planes: Planes) -> None:
+        super().__init__(pool, lease.buffer)
+        self.planes = planes
+
     def release(self) -> None:
-        self.buffer[:] = POISON
+        for plane in self.planes:
+            plane.view(np.uint8)[:] = POISON
         super().release()
 
 
@@ -104,7 +109,7 @@ def pooled(pool: FramePool, what: FrameSpec, index: int) -> Frame:
         pts=1001 * index,
         index=index,
         facts=TrackFacts(colour=Colour(chroma_location=what.location)),
-        lease=PoisonedLease(pool, lease.buffer),
+        lease=PoisonedLease(pool, lease, given),
     )
 
 

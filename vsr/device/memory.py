@@ -25,9 +25,14 @@ class PinnedMemory:
         self._buffers: list[PinnedBuffer] = []
 
     def __call__(self, nbytes: int) -> npt.NDArray[np.uint8]:
-        """So many bytes of undefined content, 256-byte aligned. Raises DeviceMemoryError."""
+        """So many zeros, 256-byte aligned. Raises DeviceMemoryError.
+
+        What pads a plane is never written again, and is 0 as the other half of an odd plane's last pair of samples has
+        to be where samples go in pairs (`vsr.graph`).
+        """
         with self._device.current():
             buffer = self._device.pinned(nbytes)
+        buffer.array[:] = 0
         start = address_of(buffer.array)
         with self._lock:
             self._buffers.append(buffer)

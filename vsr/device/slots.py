@@ -177,6 +177,7 @@ class Slot:
         if self._staging is None:
             self._staging = self._device.pinned(self._source.nbytes, write_combined=True)
             self._made.append(self._staging)
+            self._staging.array[:] = 0  # what pads a plane, see PinnedMemory
         staged = self._staging.array[: self._source.nbytes]
         for target, plane in zip(frame.format.views(staged, frame.width, frame.height), frame.planes, strict=True):
             np.copyto(target, plane)

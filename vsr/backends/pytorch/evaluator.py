@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from vsr.backends.pytorch.operators import OPERATORS
+from vsr.backends.pytorch.operators import OPERATORS, SETTINGS, Operator, conv_relu
 from vsr.backends.pytorch.resize import Attributes
 from vsr.errors import InputError
 
@@ -16,49 +18,128 @@ if TYPE_CHECKING:
 
 
 class Evaluator:
-    """A model ready to run.
+    """A model ready to run. What depends on no input is computed here, once.
 
     Args:
         model: plain operators, one domain.
         device: torch's name; weights are put there.
+        tuned: let cuDNN try its kernels at the first run, and lay fp16 convolutions out as tensor cores like it.
+        fused: let one kernel do what several operators say.
 
     Raises:
         InputError: an operator that isn't here, by name.
     """
 
-    def __init__(self, model: ModelProto, device: str = "cpu") -> None:
-        from onnx import helper, numpy_helper
-
+    def __init__(self, model: ModelProto, device: str = "cpu", *, tuned: bool = False, fused: bool = False) -> None:
         unknown = sorted({node.op_type for node in model.graph.node} - OPERATORS.keys())
         if unknown:
             raise InputError(f"the pytorch backend has no operator {', '.join(unknown)}; use --backend openvino")
-        self.device = device
+        self.device, self._tuned = device, tuned
         self.inputs = [value.name for value in model.graph.input]
         self.outputs = [value.name for value in model.graph.output]
-        self._constants = {
-            tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()).to(device)
-            for tensor in model.graph.initializer
-        }
-        self._steps: list[tuple[NodeProto, Attributes]] = [
-            (node, {a.name: helper.get_attribute_value(a) for a in node.attribute}) for node in model.graph.node
-        ]
-        readers = {name: index for index, node in enumerate(model.graph.node) for name in node.input}
-        kept = {"", *self._constants, *self.outputs}
+        constants, nodes = folded(model)
+        steps = [_Step.of(node, constants) for node in nodes]
+        steps = _fused(steps, self.outputs) if fused else steps
+        self._steps = [step.put(device, channels_last=tuned) for step in steps]
+        self._constants = {name: constants[name].to(device) for name in self.outputs if name in constants}
+        readers = {name: index for index, step in enumerate(self._steps) for name in step.names}
         self._read_last = [
-            [name for name in node.input if name not in kept and readers[name] == index]
-            for index, node in enumerate(model.graph.node)
+            [name for name in step.names if readers[name] == index and name not in self.outputs]
+            for index, step in enumerate(self._steps)
         ]
 
     @torch.inference_mode()
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         """The outputs, in the model's order."""
         values = {**self._constants, **dict(zip(self.inputs, inputs, strict=True))}
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            for (node, attributes), done in zip(self._steps, self._read_last, strict=True):
-                arguments = [values[name] if name else None for name in node.input]
-                result = OPERATORS[node.op_type](attributes, *arguments)
+        with torch.backends.cudnn.flags(enabled=True, benchmark=self._tuned, allow_tf32=False):
+            for step, done in zip(self._steps, self._read_last, strict=True):
+                arguments = [values[given] if isinstance(given, str) else given for given in step.inputs]
+                result = step.operator(step.attributes, *arguments)
                 results = result if isinstance(result, tuple) else (result,)
-                values.update(zip(node.output, results, strict=False))
+                values.update(zip(step.outputs, results, strict=False))
                 for name in done:
                     values.pop(name, None)
         return [values[name] for name in self.outputs]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One operator; an input is the name of a value, a constant, or None where it is left out."""
+
+    kind: str
+    operator: Operator
+    attributes: Attributes
+    inputs: tuple[str | Tensor | None, ...]
+    outputs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, node: NodeProto, constants: dict[str, Tensor]) -> _Step:
+        from onnx import helper
+
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        inputs = tuple(constants.get(name, name) if name else None for name in node.input)
+        return cls(node.op_type, OPERATORS[node.op_type], attributes, inputs, tuple(node.output))
+
+    @property
+    def names(self) -> list[str]:
+        return [given for given in self.inputs if isinstance(given, str)]
+
+    def put(self, device: str, *, channels_last: bool) -> _Step:
+        """With its constants where they are read: settings stay on the CPU."""
+        if self.kind in SETTINGS:
+            return self
+        inputs = [given.to(device) if isinstance(given, Tensor) else given for given in self.inputs]
+        if channels_last and self.kind == "Conv" and isinstance(inputs[1], Tensor) and inputs[1].dtype == torch.float16:
+            inputs[1] = _channels_last(inputs[1])
+        return replace(self, inputs=tuple(inputs))
+
+
+def folded(model: ModelProto) -> tuple[dict[str, Tensor], list[NodeProto]]:
+    """What is known before any input is: weights, what nodes make of them alone, and shapes; and the other nodes."""
+    from onnx import numpy_helper, shape_inference
+
+    tensors = model.graph.initializer
+    constants = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in tensors}
+    inferred = shape_inference.infer_shapes(model, data_prop=True).graph
+    dimensions = {
+        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in [*inferred.input, *inferred.value_info]
+        if value.type.tensor_type.HasField("shape")
+    }
+    nodes = []
+    for node in model.graph.node:
+        shape = dimensions.get(node.input[0], [0]) if node.op_type == "Shape" else [0]
+        if all(shape) and not node.attribute:
+            constants[node.output[0]] = torch.tensor(shape, dtype=torch.int64)
+        elif all(not name or name in constants for name in node.input):
+            constants.update(_computed(node, constants))
+        else:
+            nodes.append(node)
+    return constants, nodes
+
+
+def _computed(node: NodeProto, constants: dict[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
+    step = _Step.of(node, constants)
+    result = step.operator(step.attributes, *step.inputs)
+    return zip(step.outputs, result if isinstance(result, tuple) else (result,), strict=False)
+
+
+def _fused(steps: list[_Step], outputs: list[str]) -> list[_Step]:
+    """With each Relu that alone reads a convolution's result made part of it."""
+    reads = [name for step in steps for name in step.names] + outputs
+    convolutions = {step.outputs[0]: index for index, step in enumerate(steps) if step.kind == "Conv"}
+    result: list[_Step | None] = list(steps)
+    for index, step in enumerate(steps):
+        given = step.inputs[0] if step.kind == "Relu" else None
+        if isinstance(given, str) and given in convolutions and reads.count(given) == 1:
+            result[index] = replace(steps[convolutions[given]], operator=conv_relu, outputs=step.outputs)
+            result[convolutions[given]] = None
+    return [step for step in result if step is not None]
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    """In that order, and with strides that say so also where a side of one leaves them open (`contiguous` doesn't)."""
+    _, inputs, rows, columns = weight.shape
+    dense = weight.permute(0, 2, 3, 1).contiguous()
+    return dense.as_strided(weight.shape, (inputs * rows * columns, 1, inputs * columns, inputs))

@@ -1,7 +1,8 @@
 """ONNX operators in torch, as the specification defines them (opset 13 to 21), for what luma networks use.
 
 An operator takes its node's attributes and its inputs; an input left out is None. Anything an operator can't do is an
-InputError that names it.
+InputError that names it. On a CUDA device nothing here waits for the device or copies to it, so that all of it can be
+captured in a graph, as long as what says how to compute (`SETTINGS`) is on the CPU.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from vsr.backends.pytorch.resize import Attributes, resize
 
-_TYPES: Mapping[int, torch.dtype] = MappingProxyType(  # TensorProto's element types
+TYPES: Mapping[int, torch.dtype] = MappingProxyType(  # TensorProto's element types
     {
         1: torch.float32,
         2: torch.uint8,
@@ -32,6 +33,9 @@ _TYPES: Mapping[int, torch.dtype] = MappingProxyType(  # TensorProto's element t
     }
 )
 
+_SUMMED = 16  # outputs up to which one channel is convolved by plain sums: cuDNN may take a transform, which rounds
+_ALIGNED = 8  # channels of fp16 that make 16 bytes, as fused kernels want them
+
 
 def _integers(tensor: Tensor) -> list[int]:
     return [int(value) for value in tensor.flatten().tolist()]
@@ -40,9 +44,24 @@ def _integers(tensor: Tensor) -> list[int]:
 def _conv(at: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     strides, dilations = at.get("strides", [1, 1]), at.get("dilations", [1, 1])
     top, left, bottom, right = _conv_pads(at, x, weight, strides, dilations)
-    if any((top, left, bottom, right)):
-        x = functional.pad(x, (left, right, top, bottom))
-    return functional.conv2d(x, weight, bias, strides, 0, dilations, at.get("group", 1))
+    group = at.get("group", 1)
+    if (top, left) != (bottom, right):
+        x, top, left = functional.pad(x, (left, right, top, bottom)), 0, 0
+    if x.is_cuda and x.dtype == torch.float32 and x.shape[1] == group == 1 and weight.shape[0] <= _SUMMED:
+        size = list(weight.shape[2:])
+        summed: Tensor = torch.ops.aten._conv_depthwise2d(x, weight, size, bias, strides, [top, left], dilations)
+        return summed
+    return functional.conv2d(x, weight, bias, strides, (top, left), dilations, group)
+
+
+def conv_relu(at: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Conv, then Relu; one kernel where cuDNN has it."""
+    strides, dilations = at.get("strides", [1, 1]), at.get("dilations", [1, 1])
+    top, left, bottom, right = _conv_pads(at, x, weight, strides, dilations)
+    wide = x.shape[1] % _ALIGNED == weight.shape[0] % _ALIGNED == 0
+    if x.is_cuda and x.dtype == torch.float16 and wide and (top, left) == (bottom, right):
+        return torch.cudnn_convolution_relu(x, weight, bias, strides, [top, left], dilations, at.get("group", 1))
+    return _conv(at, x, weight, bias).relu_()
 
 
 def _conv_pads(at: Attributes, x: Tensor, weight: Tensor, strides: list[int], dilations: list[int]) -> list[int]:
@@ -68,23 +87,21 @@ def _conv_transpose(at: Attributes, x: Tensor, weight: Tensor, bias: Tensor | No
 
 
 def _pad(at: Attributes, x: Tensor, pads: Tensor, value: Tensor | None = None, axes: Tensor | None = None) -> Tensor:
-    amounts = _integers(pads)
+    amounts, mode = _integers(pads), at.get("mode", b"constant")
     half = len(amounts) // 2
-    for axis, before, after in zip(
-        _integers(axes) if axes is not None else range(half), amounts[:half], amounts[half:], strict=True
-    ):
+    along = [axis % x.dim() for axis in _integers(axes)] if axes is not None else list(range(half))
+    around = {axis: amounts[index::half] for index, axis in enumerate(along)}
+    if mode == b"constant":
+        flat = [amount for axis in reversed(range(x.dim())) for amount in around.get(axis, [0, 0])]
+        return functional.pad(x, flat, value=0 if value is None else value.item())
+    in_plane = not any(any(around.get(axis, [])) for axis in range(x.dim() - 2)) and min(amounts) >= 0
+    if mode == b"edge" and x.dim() == 4 and in_plane and x.is_floating_point():
+        return functional.pad(x, [*around.get(3, [0, 0]), *around.get(2, [0, 0])], "replicate")
+    for axis, (before, after) in around.items():
         size = x.shape[axis]
         index = torch.arange(-before, size + after, device=x.device)
-        mode = at.get("mode", b"constant")
-        if mode == b"reflect":
-            x = x.index_select(axis, (size - 1 - (size - 1 - index.abs()).abs()))
-        else:
-            outside = (index < 0) | (index >= size)
-            x = x.index_select(axis, index.clamp(0, size - 1))
-            if mode == b"constant" and bool(outside.any()):
-                shape = [-1 if i == axis % x.dim() else 1 for i in range(x.dim())]
-                fill = 0 if value is None else value.item()
-                x = x.masked_fill(outside.reshape(shape), fill)
+        index = size - 1 - (size - 1 - index.abs()).abs() if mode == b"reflect" else index.clamp(0, size - 1)
+        x = x.index_select(axis, index)
     return x
 
 
@@ -137,7 +154,10 @@ def _slice(
     stride = [1] * len(begin) if steps is None else _integers(steps)
     for axis, bounds in zip(along, zip(begin, end, stride, strict=True), strict=True):
         index = range(*slice(*bounds).indices(x.shape[axis]))
-        x = x.index_select(axis, torch.tensor(list(index), dtype=torch.int64, device=x.device))
+        ordered = index if index.step > 0 else index[::-1]
+        kept = slice(ordered.start, max(ordered.stop, ordered.start), ordered.step)
+        x = x[(slice(None),) * (axis % x.dim()) + (kept,)]
+        x = x if ordered is index else x.flip(axis)
     return x
 
 
@@ -175,7 +195,8 @@ def _divide(at: Attributes, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _clip(at: Attributes, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    return x if low is None and high is None else x.clamp(low, high)
+    limits = [None if limit is None else limit.item() for limit in (low, high)]
+    return x if limits == [None, None] else x.clamp(*limits)
 
 
 def _prelu(at: Attributes, x: Tensor, slope: Tensor) -> Tensor:
@@ -210,7 +231,7 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "Abs": lambda at, x: x.abs(),
         "Add": lambda at, x, y: x + y,
         "BatchNormalization": _normalised,
-        "Cast": lambda at, x: x.to(_TYPES[at["to"]]),
+        "Cast": lambda at, x: x.to(TYPES[at["to"]]),
         "Clip": _clip,
         "Concat": lambda at, *xs: torch.cat(xs, at["axis"]),
         "Constant": _constant,
@@ -258,4 +279,9 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "Transpose": lambda at, x: x.permute(at["perm"]),
         "Unsqueeze": _unsqueeze,
     }
+)
+
+# Operators of which every input after the first says how to compute: shapes, axes, limits.
+SETTINGS = frozenset(
+    ("Clip", "Expand", "Pad", "ReduceMean", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Unsqueeze")
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,19 @@ def resize(
         before = x.shape[axis]
         after = wanted[axis] if wanted else int(before * factors[axis])
         if after != before:
-            matrix = torch.from_numpy(_resize_matrix(at, before, after, factors[axis] if factors else after / before))
-            x = torch.tensordot(x, matrix.to(x), dims=([axis], [1])).movedim(-1, axis)
+            kind = tuple(sorted((name, value) for name, value in at.items() if isinstance(value, (bytes, float, int))))
+            scale = factors[axis] if factors else after / before
+            matrix = _matrix_on(x.device, x.dtype, kind, before, after, scale)
+            x = torch.tensordot(x, matrix, dims=([axis], [1])).movedim(-1, axis)
     return x
+
+
+@lru_cache(maxsize=64)
+def _matrix_on(
+    device: torch.device, dtype: torch.dtype, kind: tuple[tuple[str, Any], ...], before: int, after: int, scale: float
+) -> Tensor:
+    """Made once, so that it isn't copied to a device for every picture."""
+    return torch.from_numpy(_resize_matrix(dict(kind), before, after, scale)).to(device, dtype)
 
 
 def _resize_matrix(at: Attributes, before: int, after: int, scale: float) -> Weights:
