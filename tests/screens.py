@@ -22,7 +22,18 @@ def xvfb(size: str = "1280x1024", *options: str) -> Iterator[str]:
     if shutil.which("Xvfb") is None:
         pytest.skip("Xvfb isn't installed")
     reads, writes = os.pipe()
-    command = ["Xvfb", "-displayfd", str(writes), "-screen", "0", f"{size}x24", "-nolisten", "tcp", *options]
+    command = [
+        "Xvfb",
+        "-displayfd",
+        str(writes),
+        "-screen",
+        "0",
+        f"{size}x24",
+        "-nolisten",
+        "tcp",
+        "-noreset",
+        *options,
+    ]
     server = subprocess.Popen(command, pass_fds=[writes], stderr=subprocess.DEVNULL)
     os.close(writes)
     try:
