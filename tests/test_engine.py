@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from strong import assert_close, chosen, frame, luma_model, spec
-from vsr.backends import cache_folder, open_engine
+from vsr.backends import cache_folder
 from vsr.backends.engine import Engine, InFlight, Ticket
 from vsr.backends.openvino import OpenVINOEngine
 from vsr.backends.pytorch.engine import PyTorchEngine
@@ -154,10 +154,9 @@ def test_a_ticket_outlives_its_timeout() -> None:
     assert queue.wait(ticket, None).index == 0
 
 
-def test_unknown_backend_lists_the_known(tmp_path: Path) -> None:
-    settings = EngineSettings(backend="cuda")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="auto, openvino, pytorch"):
-        open_engine(settings, chosen(tmp_path, luma_model(), "float32"), WHAT)
+def test_unknown_backend_lists_the_known() -> None:
+    with pytest.raises(UsageError, match="auto, tensorrt, pytorch, openvino"):
+        EngineSettings(backend="cuda").validate()  # type: ignore[arg-type]
 
 
 def test_cache_folder(tmp_path: Path) -> None:

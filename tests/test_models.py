@@ -15,7 +15,7 @@ from onnx import ModelProto, TensorProto, helper, load_model, numpy_helper
 from strong import luma_model
 from vsr.contract import inspect, receptive_radius
 from vsr.errors import InputError, UsageError
-from vsr.models import DEFAULT_NETWORK, load, models_folder, processor_flags, resolve
+from vsr.models import DEFAULT_NETWORK, Runner, load, models_folder, processor_flags, resolve
 from vsr.networks import NETWORKS
 from vsr.settings import EngineSettings, Precision
 
@@ -53,7 +53,17 @@ def test_precision(depth: int, flags: set[str], wanted: Precision, expected: str
         (EngineSettings(precision="int8"), 10, FAST, r"8-bit video, this is 10 bit; use bf16 or float32"),
         (EngineSettings(precision="int8"), 10, {"avx2"}, r"use float32"),
         (EngineSettings(precision="bf16"), 8, {"avx2"}, r"this processor has no bfloat16; use float32 or int8"),
-        (EngineSettings(precision="bf16", backend="pytorch"), 8, FAST, r"the pytorch backend has no bfloat16"),
+        (EngineSettings(precision="bf16", backend="pytorch"), 8, FAST, r"pytorch on the CPU has no bfloat16"),
+        (EngineSettings(precision="fp16"), 8, FAST, r"fp16: needs a GPU, openvino has none; use bf16"),
+        (EngineSettings(precision="fp16", backend="pytorch"), 8, FAST, r"pytorch on the CPU has none; use float32"),
+        (
+            EngineSettings(precision="bf16", backend="tensorrt"),
+            8,
+            FAST,
+            r"tensorrt has no bfloat16; use fp16",
+        ),
+        (EngineSettings(precision="int8", backend="tensorrt"), 10, FAST, r"this is 10 bit; use fp16 or float32"),
+        (EngineSettings(backend="tensorrt"), 16, FAST, r"no type for samples of 16 bits; use --backend pytorch"),
         (EngineSettings(network="m4c17"), 8, FAST, r"no network 'm4c17'; known: m4c8, m4c16"),
         (
             EngineSettings(network="dbpn", scale=4),
@@ -70,6 +80,18 @@ def test_what_cant_be_had(settings: EngineSettings, depth: int, flags: set[str],
 
 def test_pytorch_runs_float32_by_itself() -> None:
     assert resolve(EngineSettings(backend="pytorch"), 8, processor=FAST).precision == "float32"
+
+
+@pytest.mark.parametrize("runner", [Runner("tensorrt", 0), Runner("pytorch", 1)], ids=str)
+def test_precision_on_a_gpu(runner: Runner) -> None:
+    """fp16 at every depth; the rest where it is asked for."""
+    for depth in (8, 10):
+        choice = resolve(EngineSettings(), depth, runner=runner, processor=FAST)
+        assert (choice.precision, choice.runner, choice.network) == ("fp16", runner, DEFAULT_NETWORK)
+        assert resolve(EngineSettings(precision="float32"), depth, runner=runner).precision == "float32"
+    quantised = resolve(EngineSettings(precision="int8"), 8, runner=runner)
+    assert quantised.path.name.endswith("_int8.onnx")
+    assert resolve(EngineSettings(backend="tensorrt", devices=(3,)), 8).runner == Runner("tensorrt", 3)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)

@@ -187,6 +187,16 @@ class Lease:
         pool._give_back(self.buffer)
 
 
+class Loan(Lease):
+    """A lease that somebody else keeps: `release()` gives nothing back."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.buffer = lease.buffer
+
+    def release(self) -> None:
+        pass
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
     """One picture.
@@ -238,6 +248,10 @@ class Frame:
         """Gives the buffer back; the planes must not be read afterwards. Raises RuntimeError the second time."""
         if self.lease is not None:
             self.lease.release()
+
+    def lent(self) -> Self:
+        """The same frame for somebody who may release it, while whoever lends it keeps the buffer."""
+        return self if self.lease is None else replace(self, lease=Loan(self.lease))
 
     def like(self, *, format: PlanarFormat, width: int, height: int, planes: Planes, lease: Lease | None) -> Self:
         """Another picture at this frame's time: new samples, everything else carried over."""

@@ -19,15 +19,33 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Exact = Literal["int8", "bf16", "fp16", "float32"]
+Library = Literal["tensorrt", "pytorch", "openvino"]
 
 DEFAULT_NETWORK = "m4c16"
 _INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})  # /proc/cpuinfo's names
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
+@dataclass(frozen=True)
+class Runner:
+    """What runs a network.
+
+    Args:
+        library: TensorRT has no engine for the CPU, OpenVINO is used on nothing else.
+        device: the GPU, by CUDA's number; None for the CPU.
+    """
+
+    library: Library = "openvino"
+    device: int | None = None
+
+    def __str__(self) -> str:
+        place = "CPU" if self.device is None else "GPU"
+        return f"pytorch on the {place}" if self.library == "pytorch" else self.library
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelChoice:
-    """The model of a run and the precision it will run at.
+    """The model of a run, what runs it and at which precision.
 
     Args:
         path: the ONNX file.
@@ -38,6 +56,7 @@ class ModelChoice:
         peak: value of white at the model's input and output.
         sha256: of the file, hexadecimal.
         why: one line for the user: what decided the precision.
+        runner: library and device.
     """
 
     path: Path
@@ -48,6 +67,7 @@ class ModelChoice:
     peak: float
     sha256: str
     why: str
+    runner: Runner = Runner()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,29 +81,36 @@ class LumaModel:
 
 
 def resolve(
-    settings: EngineSettings, depth: int, *, processor: Set[str] | None = None, folder: Path | None = None
+    settings: EngineSettings,
+    depth: int,
+    *,
+    runner: Runner | None = None,
+    processor: Set[str] | None = None,
+    folder: Path | None = None,
 ) -> ModelChoice:
     """The model and precision for video of `depth` bits.
 
     Args:
+        runner: None takes the backend of the settings, where it can be the CPU: that.
         processor: feature flags as in /proc/cpuinfo; None asks the machine.
         folder: of models and their manifest; None takes what ships.
 
     Raises:
-        UsageError: no such network, scale or precision for this machine and depth.
+        UsageError: no such network, scale or precision for this runner and depth.
         InputError: a model that can't be read or breaks the contract.
     """
     settings.validate()
     flags = processor_flags() if processor is None else processor
+    runner = runner or default_runner(settings)
     if settings.model is not None:
-        return _own(settings, depth, flags)
+        return _own(settings, depth, runner, flags)
     network, folder = network_of(settings), folder or models_folder()
     name = f"{network}-stream" if settings.weights == "stream" else network
     floating, quantised = (folder / f"{name}_x{settings.scale}{suffix}.onnx" for suffix in ("", "_int8"))
     if not floating.is_file():
         shipped = ", ".join(sorted(p.stem for p in folder.glob("*_x?.onnx"))) or "none"
         raise UsageError(f"no weights of {name} at scale {settings.scale}; shipped: {shipped}")
-    precision, why = _precision(settings, depth, flags, int8=quantised.is_file())
+    precision, why = _precision(settings, depth, runner, flags, int8=quantised.is_file())
     path = quantised if precision == "int8" else floating
     return ModelChoice(
         path=path,
@@ -94,7 +121,15 @@ def resolve(
         peak=255.0 if precision == "int8" else 1.0,
         sha256=_checked_sha256(path),
         why=why,
+        runner=runner,
     )
+
+
+def default_runner(settings: EngineSettings) -> Runner:
+    """What runs the settings' backend without looking at the machine; openvino for "auto"."""
+    if settings.backend == "tensorrt":
+        return Runner("tensorrt", settings.devices[0] if settings.devices else 0)
+    return Runner("pytorch" if settings.backend == "pytorch" else "openvino")
 
 
 def network_of(settings: EngineSettings) -> str:
@@ -142,19 +177,30 @@ def _flags_by_openvino() -> frozenset[str]:
     return BF16_FLAGS | _INT8_FLAGS if capable and amd64 else frozenset()  # every x86 with bf16 has VNNI too
 
 
-def _precision(settings: EngineSettings, depth: int, flags: Set[str], *, int8: bool) -> tuple[Exact, str]:
+def _precision(
+    settings: EngineSettings, depth: int, runner: Runner, flags: Set[str], *, int8: bool
+) -> tuple[Exact, str]:
     """(precision, why) for a model whose int8 form exists or not."""
-    wanted, bf16 = settings.precision, bool(BF16_FLAGS & flags)
+    wanted, gpu = settings.precision, runner.device is not None
     obstacle = _int8_obstacle(settings, depth, int8)
-    if settings.backend == "pytorch":
-        bf16, flags = False, frozenset()
+    if runner.library != "openvino":
+        flags = frozenset()
+    bf16 = bool(BF16_FLAGS & flags)
+    if runner.library == "tensorrt" and depth == 16:
+        raise UsageError("tensorrt has no type for samples of 16 bits; use --backend pytorch or openvino")
     if wanted == "int8" and obstacle:
-        raise UsageError(f"precision int8: {obstacle}; use {'bf16 or ' if bf16 else ''}float32")
+        others = "fp16 or " if gpu else "bf16 or " if bf16 else ""
+        raise UsageError(f"precision int8: {obstacle}; use {others}float32")
     if wanted == "bf16" and not bf16:
-        where = "the pytorch backend" if settings.backend == "pytorch" else "this processor"
-        raise UsageError(f"precision bf16: {where} has no bfloat16; use float32{'' if obstacle else ' or int8'}")
+        where = "this processor" if runner.library == "openvino" else runner
+        others = "fp16 or float32" if gpu else "float32" if obstacle else "float32 or int8"
+        raise UsageError(f"precision bf16: {where} has no bfloat16; use {others}")
+    if wanted == "fp16" and not gpu:
+        raise UsageError(f"precision fp16: needs a GPU, {runner} has none; use {'bf16' if bf16 else 'float32'}")
     if wanted != "auto":
         return wanted, "as asked"
+    if gpu:
+        return "fp16", "on a GPU"
     slow = obstacle or ("" if _INT8_FLAGS & flags else "no fast int8 here")
     if not slow:
         return "int8", "8-bit video and a processor with fast int8"
@@ -182,7 +228,7 @@ def _checked_sha256(path: Path) -> str:
     return digest
 
 
-def _own(settings: EngineSettings, depth: int, flags: Set[str]) -> ModelChoice:
+def _own(settings: EngineSettings, depth: int, runner: Runner, flags: Set[str]) -> ModelChoice:
     from vsr.contract import inspect
 
     path = cast(Path, settings.model)
@@ -193,14 +239,17 @@ def _own(settings: EngineSettings, depth: int, flags: Set[str]) -> ModelChoice:
         raise UsageError(f"{path.name} is an int8 model for 8-bit video, this is {depth} bit; give a float model")
     if facts.int8 and settings.precision not in ("auto", "int8"):
         raise UsageError(f"{path.name} is an int8 model; precision {settings.precision} needs a float model")
-    precision, why = ("int8", "the model is int8") if facts.int8 else _precision(settings, depth, flags, int8=False)
+    precision, why = _precision(settings, depth, runner, flags, int8=facts.int8)
+    if facts.int8:
+        precision, why = "int8", "the model is int8"
     return ModelChoice(
         path=path,
         network=path.stem,
         scale=facts.scale,
         radius=facts.radius,
-        precision=cast(Exact, precision),
+        precision=precision,
         peak=facts.peak,
         sha256=facts.sha256,
         why=why,
+        runner=runner,
     )

@@ -23,6 +23,7 @@ from vsr.demux import open_input, packets
 from vsr.encode import encode_chunk
 from vsr.errors import InputError, Interrupted
 from vsr.frame import Frame
+from vsr.graph import FrameSpec
 from vsr.job import Job, Source, unchanged
 from vsr.mux import global_header, mux, rehearse, writing
 from vsr.prefetch import prefetch
@@ -192,12 +193,18 @@ def upscaling(
     Decoder and network run in threads of their own, ahead of the consumer. Depth 0 runs everything in the caller's
     thread: same pixels, and the tests' oracle.
     """
-    stage = UpscaleStage(job.network.applied(engine))
-    with decoded(job, report, chunks) as frames:
-        waiting = prefetch(frames, depth, Frame.release)
-        with closing(prefetch(_labelled(stage, waiting, report), depth, Frame.release)) as results:
-            yield results
-        stage.close()
+    with UpscaleStage(job.network.applied(engine)) as stage:
+        stage.prepare(_spec(job.source))
+        with decoded(job, report, chunks) as frames:
+            waiting = prefetch(frames, depth, Frame.release)
+            with closing(prefetch(_labelled(stage, waiting, report), depth, Frame.release)) as results:
+                yield results
+            stage.close()  # gives back the frames it has, while their decoder is there
+
+
+def _spec(source: Source) -> FrameSpec:
+    location = source.facts.colour.chroma_location
+    return FrameSpec(format=source.format, width=source.width, height=source.height, location=location)
 
 
 def _labelled(stage: UpscaleStage, upstream: Generator[Frame], report: Report) -> Generator[Frame]:

@@ -38,8 +38,8 @@ def write(settings: RunSettings, at: float) -> None:
         raise UsageError(f"{settings.output}: --preview writes a PNG; name one")
     check_output(settings.input, settings.output, overwrite=settings.overwrite)
     job = probe(replace(settings, sink="null", start=at, duration=None))
-    stage, report = UpscaleStage(job.network.applied(settings.engine)), Report()
-    with decoded(job, report) as frames:
+    report = Report()
+    with UpscaleStage(job.network.applied(settings.engine)) as stage, decoded(job, report) as frames:
         frame = next(frames, None)
         if frame is None:
             raise UsageError(f"--preview {at:g} is past the end of {settings.input}")
@@ -48,7 +48,6 @@ def write(settings: RunSettings, at: float) -> None:
             after = _shown(result, job.upscaled)
             result.release()
         frames.close()
-    stage.close()
     store(Path(settings.output), np.hstack([before, after]))
 
 

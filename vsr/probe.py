@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsr import __version__, exports, sidedata, tracks, y4m
+from vsr.backends.choice import Engines
 from vsr.boxes import cut_short
 from vsr.changes import present_aspect
 from vsr.chunks import Chunk, cut
@@ -22,7 +23,6 @@ from vsr.demux import open_input, packets, video_stream
 from vsr.errors import InputError, UsageError
 from vsr.job import Encoder, Job, Network, Source, identity
 from vsr.limits import check_size, fitting
-from vsr.models import resolve
 from vsr.report import Report
 from vsr.scan import Scan, last_end, nominal, pace, scan
 from vsr.sequences import pattern
@@ -214,8 +214,9 @@ def _job(
     source = replace(source, limits=fitting(source.path, source.width, source.height, scale, settings.limits))
     each = None if bits is None else bits / (source.width * source.height)
     engine, reason = suited(replace(settings.engine, scale=scale), source.codec, each)
-    choice = resolve(engine, source.format.depth)
-    notes += [reason] if reason else []
+    engines = Engines(engine)
+    choice = next(engines.choices(source.format.depth))
+    notes += [*engines.notes, *([reason] if reason else [])]
     sink = settings.sink or exports.sink_for(settings.output)
     file = settings.sink is None and settings.output != "-"
     encoder, fit = None, None
@@ -237,7 +238,7 @@ def _job(
             scale=scale,
             weights=engine.weights,
             precision=choice.precision,
-            backend=settings.engine.backend,
+            backend=choice.runner.library,
             sha256=choice.sha256,
         ),
         output=settings.output if file else "",

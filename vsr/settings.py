@@ -16,8 +16,8 @@ Weights = Literal["auto", "clean", "stream"]
 Audio = Literal["copy", "transcode", "none"]
 Sink = Literal["null", "md5", "y4m"]
 Verification = Literal["sample", "full", "none"]
-BACKENDS: tuple[Backend, ...] = ("auto", "openvino", "pytorch")
-PRECISIONS: tuple[Precision, ...] = ("auto", "int8", "bf16", "float32")
+BACKENDS: tuple[Backend, ...] = ("auto", "tensorrt", "pytorch", "openvino")
+PRECISIONS: tuple[Precision, ...] = ("auto", "int8", "bf16", "fp16", "float32")
 WEIGHTS: tuple[Weights, ...] = ("auto", "clean", "stream")
 AUDIO: tuple[Audio, ...] = ("copy", "transcode", "none")
 Resume = Literal["auto", "never"]
@@ -35,18 +35,25 @@ class EngineSettings:
     network: str = "auto"  # a name of vsr.networks.NETWORKS; auto: m4c16
     model: Path | None = None  # the user's own luma ONNX instead of a network that ships
     weights: Weights = "auto"  # trained on clean pictures or on coded video; auto: by the video, clean for pictures
-    backend: Backend = "auto"  # auto: openvino
-    precision: Precision = "auto"  # auto: int8 for 8-bit input where the processor has it, else bf16, else float32
+    backend: Backend = "auto"  # auto: the first that works of tensorrt, pytorch (both on a GPU) and openvino
+    devices: tuple[int, ...] = ()  # GPUs by CUDA's numbers, each of which gets chunks of its own; (): the first
+    precision: Precision = "auto"  # auto: fp16 on a GPU; else int8 for 8 bits where the processor has it, bf16, float32
     threads: int = 0  # CPU threads of the network; 0: one per core
     streams: int = 0  # frames the CPU works on at a time; 0: one a thread, up to four; 1: the least delay
-    memory: int = 0  # bytes the engine may take, above which frames are tiled; 0: half of what is free
+    memory: int = 0  # bytes an engine on the CPU may take, above which frames are tiled; 0: half of what is free
 
     def validate(self) -> None:
         """Raises UsageError for what can't be meant."""
         if self.scale not in SCALES:
             raise UsageError(f"scale {self.scale}: networks exist for {', '.join(map(str, SCALES))}")
+        if self.backend not in BACKENDS:
+            raise UsageError(f"no backend {self.backend!r}; known: {', '.join(BACKENDS)}")
         if min(self.threads, self.streams, self.memory) < 0:
             raise UsageError("threads, streams and memory must not be negative (0 chooses)")
+        if any(device < 0 for device in self.devices) or len({*self.devices}) < len(self.devices):
+            raise UsageError("--device names each GPU once, by CUDA's numbers from 0")
+        if self.devices and self.backend == "openvino":
+            raise UsageError("--device chooses GPUs, and the openvino backend runs on the CPU")
         if self.model is not None and self.network != "auto":
             raise UsageError("give either --network or --model, not both")
         if self.model is not None and self.weights == "stream":

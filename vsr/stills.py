@@ -82,6 +82,7 @@ def run(settings: RunSettings) -> Report:
             hold(alpha, opacity)
             result = np.dstack([result, opacity])
         report.engine = upscaler.label
+        report.notes += upscaler.notes
     if result.dtype.itemsize > 1 and suffix not in DEEP:
         report.note(f"stored in 8 bits ({suffix} has no more)")
         result = ((result.astype("uint32") + 128) // 257).astype("uint8")

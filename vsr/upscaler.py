@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import nullcontext, suppress
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast, overload
@@ -11,11 +13,13 @@ from typing import Any, Self, cast, overload
 import numpy as np
 import numpy.typing as npt
 
-from vsr.backends import cache_folder, open_engine
+from vsr.backends import cache_folder
+from vsr.backends.choice import Engines
 from vsr.backends.engine import Engine, Ticket
-from vsr.frame import Chroma, Frame, PlanarFormat, Planes
+from vsr.device.protocol import DeviceError
+from vsr.frame import Chroma, Frame, Memory, PlanarFormat, Planes
 from vsr.graph import FrameSpec
-from vsr.models import resolve
+from vsr.models import ModelChoice
 from vsr.settings import Backend, EngineSettings, Precision, Weights
 
 Picture = npt.NDArray[Any]
@@ -26,25 +30,39 @@ NO_CACHE = "no folder for compiled models can be written, every start compiles t
 class UpscaleStage:
     """Frame to frame at `settings.scale`: keeps the engine full, yields in order, opens another one at a new format.
 
-    Results carry the time, index and facts of their inputs; whoever takes one releases it. Inputs are released here.
+    Results carry the time, index and facts of their inputs; whoever takes one releases it. Inputs are released here,
+    once their results are out: when an engine on a GPU breaks, what was in it goes through the next one.
+
+    Args:
+        engines: opens them; None for what the settings ask for.
 
     Attributes:
         label: network, backend and the precision that runs, of the latest engine; empty before the first frame.
-        notes: one line for each engine opened, and anything else a user should hear.
+        notes: one line for each engine opened, why it isn't a better one, and anything else a user should hear.
     """
 
-    def __init__(self, settings: EngineSettings) -> None:
-        settings.validate()
-        self.settings = settings
+    def __init__(self, settings: EngineSettings, engines: Engines | None = None) -> None:
+        self.engines = engines or Engines(settings)
         self.label = ""
         self.notes: list[str] = []
         self._spec: FrameSpec | None = None
+        self._choice: ModelChoice | None = None
         self._engine: Engine | None = None
-        self._flight: deque[Ticket] = deque()
+        self._kept: deque[Frame] = deque()  # their results are still to come
+        self._tickets: deque[Ticket] = deque()  # of the first of those
         self._retired: list[Engine] = []
 
+    def prepare(self, spec: FrameSpec) -> Memory | None:
+        """Opens the engine for what comes first; the memory that frames had best be decoded into, None for any.
+
+        Raises:
+            VsrError: as `frames`.
+        """
+        self._open(spec)
+        return self.engines.memory()
+
     def frames(self, upstream: Iterable[Frame]) -> Generator[Frame, None, None]:
-        """Raises UsageError, InputError or MemoryLimitError when no engine can be opened for a frame."""
+        """Raises UsageError, InputError, MemoryLimitError or DeviceError when no engine is left for a frame."""
         for frame in upstream:
             if FrameSpec.of(frame) != self._spec:
                 try:
@@ -53,37 +71,102 @@ class UpscaleStage:
                 except BaseException:  # also when the consumer leaves: this frame is still ours
                     frame.release()
                     raise
-            assert self._engine is not None
-            self._flight.append(self._engine.submit(frame))
-            if len(self._flight) == self._engine.capacity:
-                yield self._engine.wait(self._flight.popleft())
+            self._kept.append(frame)
+            while len(self._kept) >= self._filled().capacity:
+                yield self._next()
         yield from self._rest()
 
     def _rest(self) -> Iterator[Frame]:
-        while self._flight and self._engine is not None:
-            yield self._engine.wait(self._flight.popleft())
+        while self._kept:
+            yield self._next()
+
+    def _next(self) -> Frame:
+        """The oldest result, however many engines it takes."""
+        while True:
+            engine = self._filled()
+            try:
+                result = engine.wait(self._tickets[0])
+            except DeviceError as error:
+                self._replace(error)
+                continue
+            self._tickets.popleft()
+            self._kept.popleft().release()
+            return result
+
+    def _filled(self) -> Engine:
+        """The engine, with as many of the kept frames as it takes."""
+        while True:
+            assert self._engine is not None
+            try:
+                for frame in islice(self._kept, len(self._tickets), self._engine.capacity):
+                    self._tickets.append(self._engine.submit(frame.lent()))
+                return self._engine
+            except DeviceError as error:
+                self._replace(error)
+
+    def _replace(self, error: DeviceError) -> None:
+        """Another engine for the same frames; those that were in the broken one are submitted again."""
+        assert self._choice is not None
+        assert self._spec is not None
+        self._tickets.clear()
+        self.engines.failed(self._choice, error)
+        self._open(self._spec)
 
     def _open(self, spec: FrameSpec) -> None:
         if self._engine is not None:
             self._retired.append(self._engine)
-        idle = [engine for engine in self._retired if not engine.leased]
-        self._retired = [engine for engine in self._retired if engine.leased]
-        for engine in idle:
-            engine.close()
-        choice = resolve(self.settings, spec.format.depth)
-        self._engine, self._spec = open_engine(self.settings, choice, spec), spec
-        self.label = f"{choice.network} {self._engine.label}"
-        self.notes.append(f"{spec}: {self.label} ({choice.why})")
-        if cache_folder() is None and NO_CACHE not in self.notes:
-            self.notes.append(NO_CACHE)
+            self._engine = None
+        self._close_retired()
+        try:
+            self._choice, self._engine = self.engines.open(spec)
+        finally:
+            self._note(*self.engines.notes)
+        self._spec = spec
+        self.label = f"{self._choice.network} {self._engine.label}"
+        self.notes.append(f"{spec}: {self.label} ({self._choice.why})")
+        if cache_folder() is None:
+            self._note(NO_CACHE)
+
+    def _note(self, *lines: str) -> None:
+        self.notes += [line for line in lines if line not in self.notes]
+
+    def _close_retired(self) -> None:
+        """Frees engines; of those whose results are still out, what isn't these results' memory."""
+        for engine in self._retired.copy():
+            out = engine.leased > 0
+            try:
+                self._attempt(engine.close)
+            except RuntimeError:
+                if not out:
+                    raise
+            else:
+                self._retired.remove(engine)
+
+    def _attempt(self, last: Callable[[], None]) -> None:
+        """Ends something; a device that can't do even that takes nothing from the results."""
+        try:
+            last()
+        except DeviceError as error:
+            self._note(f"an engine could not be freed ({error})")
 
     def close(self) -> None:
         """Frees the engines. Raises RuntimeError when a result was never released."""
         engines = [*self._retired, *([self._engine] if self._engine else [])]
         self._retired, self._engine, self._spec = [], None, None
-        self._flight.clear()
+        self._tickets.clear()
         for engine in engines:
-            engine.close()
+            self._attempt(engine.close)
+        while self._kept:
+            self._kept.popleft().release()
+        self._attempt(self.engines.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """As `close`; after an error a frame that it left unreleased is no second one."""
+        with suppress(RuntimeError) if error else nullcontext():
+            self.close()
 
 
 class Upscaler:
@@ -103,15 +186,21 @@ class Upscaler:
         network: a name of `vsr.networks.NETWORKS`, or "auto".
         model: a luma ONNX of one's own instead.
         weights: "clean", or "stream" for frames of video that was strongly coded; "auto" is clean.
-        backend: "openvino", "pytorch" or "auto".
-        precision: "int8", "bf16", "float32", or "auto" for the fastest that this machine, depth and network have.
+        backend: "tensorrt", "pytorch", "openvino" or "auto", the first of these that works.
+        devices: the GPU, by CUDA's number; the first where there are several.
+        precision: "int8", "bf16", "fp16", "float32", or "auto" for the fastest that machine, depth and network have.
         threads: of the network; 0 for one a core.
+        streams: frames at a time on the CPU; 1 gives all threads to one.
         memory: bytes above which a picture is cut into tiles; 0 for half of what is free.
 
     Raises:
         UsageError: (also ValueError) arguments that can't be meant, or that this machine can't do.
         InputError: (also ValueError) a model that breaks the contract.
         MemoryLimitError: (also MemoryError) no tile is small enough.
+
+    Attributes:
+        label: network, backend and the precision that ran last.
+        notes: why it isn't a better one.
     """
 
     def __init__(
@@ -122,8 +211,10 @@ class Upscaler:
         model: Path | str | None = None,
         weights: Weights = "auto",
         backend: Backend = "auto",
+        devices: tuple[int, ...] = (),
         precision: Precision = "auto",
         threads: int = 0,
+        streams: int = 0,
         memory: int = 0,
     ) -> None:
         self.settings = EngineSettings(
@@ -132,13 +223,15 @@ class Upscaler:
             model=None if model is None else Path(model),
             weights=weights,
             backend=backend,
+            devices=devices,
             precision=precision,
             threads=threads,
+            streams=streams,
             memory=memory,
         )
-        self.settings.validate()
-        self.label = ""  # network, backend and the precision that ran last
-        self._engines: OrderedDict[FrameSpec, tuple[str, Engine]] = OrderedDict()
+        self._opener = Engines(self.settings)
+        self.label, self.notes = "", self._opener.notes
+        self._engines: OrderedDict[FrameSpec, tuple[ModelChoice, Engine]] = OrderedDict()
 
     @overload
     def __call__(self, picture: Picture, *, depth: int | None = None) -> Picture: ...
@@ -164,11 +257,18 @@ class Upscaler:
         rows, columns = planes[0].shape
         dense = cast(Planes, tuple(np.ascontiguousarray(plane) for plane in planes))
         frame = Frame(format=format, width=columns, height=rows, planes=dense)
-        engine = self._engine(FrameSpec.of(frame))
         width, height = columns * self.settings.scale, rows * self.settings.scale
         out = format.views(np.empty(format.nbytes(width, height), np.uint8), width, height)
-        engine.wait(engine.submit(frame, out))
-        return out
+        while True:
+            choice, engine = self._engine(FrameSpec.of(frame))
+            try:
+                engine.wait(engine.submit(frame, out))
+                return out
+            except DeviceError as error:
+                self._opener.failed(choice, error)
+                del self._engines[FrameSpec.of(frame)]
+                with suppress(DeviceError):  # whatever it says more of its end
+                    engine.close()
 
     def _colour(self, picture: Picture) -> Picture:
         import cv2
@@ -181,22 +281,22 @@ class Upscaler:
         planes: Any = cv2.split(cv2.cvtColor(picture, cv2.COLOR_BGR2YCrCb))
         return cv2.cvtColor(cv2.merge(self._planes(planes, None)), cv2.COLOR_YCrCb2BGR)
 
-    def _engine(self, spec: FrameSpec) -> Engine:
+    def _engine(self, spec: FrameSpec) -> tuple[ModelChoice, Engine]:
         if spec not in self._engines:
             if len(self._engines) == ENGINES_KEPT:
                 _, (_, oldest) = self._engines.popitem(last=False)
                 oldest.close()
-            choice = resolve(self.settings, spec.format.depth)
-            engine = open_engine(self.settings, choice, spec)
-            self._engines[spec] = (f"{choice.network} {engine.label}", engine)
+            self._engines[spec] = self._opener.open(spec)
         self._engines.move_to_end(spec)
-        self.label, engine = self._engines[spec]
-        return engine
+        choice, engine = self._engines[spec]
+        self.label = f"{choice.network} {engine.label}"
+        return choice, engine
 
     def close(self) -> None:
         """Frees the engines; the next picture opens new ones."""
         while self._engines:
             self._engines.popitem()[1][1].close()
+        self._opener.close()
 
     def __enter__(self) -> Self:
         return self

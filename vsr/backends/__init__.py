@@ -11,25 +11,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsr.errors import UsageError
-from vsr.settings import BACKENDS
 
 if TYPE_CHECKING:
     from vsr.backends.engine import Engine
+    from vsr.backends.gpu import Gpu
     from vsr.graph import FrameSpec
     from vsr.models import ModelChoice
     from vsr.settings import EngineSettings
 
 
-def open_engine(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) -> Engine:
+def open_engine(
+    settings: EngineSettings, choice: ModelChoice, spec: FrameSpec, *, gpu: Gpu | None = None, halvings: int = 0
+) -> Engine:
     """An engine for frames of `spec`, in tiles when a whole frame would take more than `settings.memory`.
 
+    Args:
+        gpu: where the choice is for one.
+        halvings: on a GPU, how often a frame is halved at least, as larger tiles have run out of memory.
+
     Raises:
-        UsageError: a backend that is unknown or not installed.
+        UsageError: a backend that is not installed.
         InputError: a model that doesn't take this size.
         MemoryLimitError: no tile is small enough.
+        DeviceError: what the GPU says.
     """
     if spec.format.alpha:
-        return _open_twice(settings, choice, spec)
+        return _open_twice(settings, choice, spec, gpu, halvings)
+    if gpu is not None:
+        from vsr.backends.gpu import open_on_gpu
+
+        return open_on_gpu(gpu, choice, spec, halvings)
+    if choice.runner.device is not None:
+        raise UsageError(f"{choice.runner} isn't for this use yet; take --backend openvino")
     from vsr.backends.engine import threads_and_streams
     from vsr.backends.memory import available, predicted
     from vsr.backends.tiled import TiledEngine, choose
@@ -40,7 +53,7 @@ def open_engine(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) 
     _, streams = threads_and_streams(settings.threads, settings.streams)
 
     def fits(part: FrameSpec) -> bool:
-        if settings.backend == "pytorch":  # float32, and a result of its own for every operator
+        if choice.runner.library == "pytorch":  # float32, and a result of its own for every operator
             return 2 * predicted(model, part, "float32", streams=1, requests=1) <= limit
         return predicted(model, part, choice.precision, streams=streams, requests=streams + 1) <= limit
 
@@ -49,30 +62,36 @@ def open_engine(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) 
     return engine if grid is None else TiledEngine(grid, engine, choice.scale)
 
 
-def _open_twice(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) -> Engine:
+def _open_twice(
+    settings: EngineSettings, choice: ModelChoice, spec: FrameSpec, gpu: Gpu | None, halvings: int
+) -> Engine:
     """One engine for the picture, one for its opacity, in half the memory each."""
     from vsr.backends.memory import available
     from vsr.backends.opacity import OpacityEngine, split
 
     halved = replace(settings, memory=(settings.memory or available() // 2) // 2)
-    picture, opacity = (open_engine(halved, choice, part) for part in split(spec))
+    parts = split(spec)
+    picture = open_engine(halved, choice, parts[0], gpu=gpu, halvings=halvings)
+    try:
+        opacity = open_engine(halved, choice, parts[1], gpu=gpu, halvings=halvings)
+    except BaseException:
+        picture.close()
+        raise
     return OpacityEngine(spec, picture, opacity, choice.scale)
 
 
 def _open(settings: EngineSettings, choice: ModelChoice, spec: FrameSpec) -> Engine:
-    if settings.backend in ("auto", "openvino"):
+    if choice.runner.library == "openvino":
         from vsr.backends.openvino import OpenVINOEngine
 
         threads, streams = settings.threads, settings.streams
         return OpenVINOEngine(choice, spec, threads=threads, streams=streams, cache=cache_folder())
-    if settings.backend == "pytorch":
-        try:
-            from vsr.backends.pytorch.engine import PyTorchEngine
-        except ModuleNotFoundError as error:
-            raise UsageError("backend pytorch needs torch: pip install torch") from error
+    try:
+        from vsr.backends.pytorch.engine import PyTorchEngine
+    except ModuleNotFoundError as error:
+        raise UsageError("backend pytorch needs torch: pip install torch") from error
 
-        return PyTorchEngine(choice, spec, threads=settings.threads)
-    raise UsageError(f"no backend {settings.backend!r}; known: {', '.join(BACKENDS)}")
+    return PyTorchEngine(choice, spec, threads=settings.threads)
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vsr.backends.engine import Engine, QueuedEngine, Ticket
+from vsr.device.protocol import run_all
 from vsr.frame import Frame, PlanarFormat, Plane, Planes
 from vsr.graph import FrameSpec
 
@@ -34,16 +35,26 @@ class OpacityEngine(QueuedEngine["_Pair"]):
         self._engines = (picture, opacity)
         self.label = f"{picture.label}, alpha too"
 
+    def reset(self) -> None:
+        pairs = self._flight.clear()
+        try:
+            run_all(engine.reset for engine in self._engines)
+        finally:
+            for pair in pairs:
+                pair.given.release()
+                pair.result.release()
+
     def close(self) -> None:
-        self.reset()
-        for engine in self._engines:
-            engine.close()
-        super().close()
+        run_all([self.reset, *(engine.close for engine in self._engines), super().close])
 
     def _start(self, frame: Frame, out: Planes | None) -> _Pair:
         result = self._result(frame, out)
         parts = zip(self._engines, _parts(frame), (result.planes[:-1], result.planes[-1:]), strict=True)
-        running = deque((engine, engine.submit(part, target)) for engine, part, target in parts)
+        try:
+            running = deque((engine, engine.submit(part, target)) for engine, part, target in parts)
+        except BaseException:  # what was submitted goes with the next reset
+            result.release()
+            raise
         return _Pair(frame, result, running)
 
     def _finished(self, pair: _Pair) -> bool:

@@ -106,15 +106,28 @@ class TiledEngine(QueuedEngine[Frame]):
 
     def _start(self, frame: Frame, out: Planes | None) -> Frame:
         result = self._result(frame, out)
+        try:
+            self._fill(result.planes, frame)
+        except BaseException:
+            result.release()
+            self._inner.reset()
+            raise
+        frame.release()
+        return result
+
+    def _fill(self, planes: Planes, frame: Frame) -> None:
         running: deque[tuple[Ticket, Place]] = deque()
         for place in self._grid.places():
             if len(running) == self._inner.capacity:
-                self._paste(*running.popleft(), result.planes)
-            running.append((self._inner.submit(self._cut(frame, place)), place))
+                self._paste(*running.popleft(), planes)
+            tile = self._cut(frame, place)
+            try:
+                running.append((self._inner.submit(tile), place))
+            except BaseException:
+                tile.release()
+                raise
         while running:
-            self._paste(*running.popleft(), result.planes)
-        frame.release()
-        return result
+            self._paste(*running.popleft(), planes)
 
     def _finish(self, result: Frame, timeout: float | None) -> Frame:
         return result

@@ -1,4 +1,4 @@
-"""Torch, on the CPU or any CUDA device: the same description, operator by operator, in float32."""
+"""Torch on the CPU: the same description, operator by operator, in float32."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vsr.models import ModelChoice, load
 
 
 class PyTorchEngine(QueuedEngine["_Computed"]):
-    """Engine by the evaluator: exact and slow on a CPU.
+    """Engine by the evaluator: exact and slow.
 
     Args:
         threads: torch's, for the whole process; 0 leaves them alone.
@@ -25,27 +25,25 @@ class PyTorchEngine(QueuedEngine["_Computed"]):
     def __init__(self, choice: ModelChoice, spec: FrameSpec, *, threads: int = 0) -> None:
         if threads:
             torch.set_num_threads(threads)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         super().__init__(spec, choice.scale, 1)
-        self._evaluator = Evaluator(describe(load(choice), spec), device)
-        where = torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads"
-        self.label = f"pytorch {choice.precision} in float32 arithmetic, {where}"
+        self._evaluator = Evaluator(describe(load(choice), spec))
+        self.label = f"pytorch {choice.precision} in float32 arithmetic, cpu, {torch.get_num_threads()} threads"
 
     def _start(self, frame: Frame, out: Planes | None) -> _Computed:
-        planes = [torch.tensor(plane[None, None], device=self._evaluator.device) for plane in frame.planes]
+        planes = [torch.tensor(plane[None, None]) for plane in frame.planes]
         return _Computed(frame, out, self._evaluator(*planes))
 
     def _finish(self, computed: _Computed, timeout: float | None) -> Frame:
         result = self._result(computed.frame, computed.out)
         for plane, samples in zip(result.planes, computed.samples, strict=True):
-            np.copyto(plane, samples[0, 0].cpu().numpy())
+            np.copyto(plane, samples[0, 0].numpy())
         computed.frame.release()
         return result
 
 
 @dataclass(frozen=True)
 class _Computed:
-    """A frame and its results, on the device."""
+    """A frame and its results."""
 
     frame: Frame
     out: Planes | None
