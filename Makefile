@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 METADATA = pyproject.toml setup.py constraints.txt
 
-.PHONY: setup lint test fuzz bench demo clean
+.PHONY: setup lint test fuzz bench demo clean test-gpu bench-gpu device-pack device-site
 
 setup: $(VENV)/.dev
 
@@ -24,6 +24,22 @@ fuzz: setup
 
 bench: setup
 	$(BIN)/python benchmarks/run.py
+
+# The GPU path on a machine with CUDA, python3, torch, numpy, onnx and pytest; no venv, nothing is fetched. `make device-pack`
+# at home makes what such a machine needs besides the checkout; there, `make device-site` builds PyCUDA from it.
+ON_GPU = REQUIRE_GPU=1 PYTHONPATH=.:device-pack/site python3
+
+test-gpu:
+	$(ON_GPU) -m pytest -m gpu -W default -p no:cacheprovider $(PYTEST) $(shell grep -lE 'mark\.gpu' tests/test_*.py)
+
+bench-gpu:
+	$(ON_GPU) -m benchmarks.gpu $(BENCH)
+
+device-pack: setup
+	$(BIN)/python -m benchmarks.gpu.pack device-pack
+
+device-site:
+	sh benchmarks/gpu/site.sh device-pack
 
 # Only what running needs: no torch, nothing for development.
 demo: $(VENV)/.run
