@@ -2,18 +2,21 @@
 
 TensorRT's Python bindings are on PyPI, the libraries they load are not. TensorRT-RTX's libraries are, inside its plugin
 for ONNX Runtime; they export the same parser and builder, and build plans without a GPU. `install` puts both in one
-folder (150 MB to fetch, 320 MB on disk); run as a program inside that environment, this file builds a plan of each
-ONNX file given. That proves that NVIDIA's parser takes the graph, strongly typed, and that a plan can be made of it; it
-says nothing of speed, results, or TensorRT's other libraries.
+folder (150 MB to fetch, 320 MB on disk); run as a program inside that environment, this file answers jobs, one JSON
+object a line, with what vsr's own builder makes of them there. That proves that the calls exist, that NVIDIA's parser
+takes the graph, strongly typed, and that a plan can be made of it; it says nothing of speed, results, or TensorRT's
+other libraries. Kernels aren't timed there, so timing caches are carried and stay empty.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 WHEELS = ("tensorrt_cu13_bindings==11.4.0.106", "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0")
 LIBRARIES = {  # what the loader asks for: which file of the plugin it is
@@ -23,6 +26,7 @@ LIBRARIES = {  # what the loader asks for: which file of the plugin it is
     "libtensorrt_onnxparser_rtx.so.1": "libtensorrt_onnxparser_rtx.so.1.*",
 }
 NO_PLUGINS = "int initLibNvInferPlugins(void *logger, const char *name) { return 1; }"
+ANSWER = "answer "  # how a line of answers begins; TensorRT writes to standard output too
 
 
 def install(folder: Path) -> dict[str, str]:
@@ -49,22 +53,60 @@ def install(folder: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(python), "LD_LIBRARY_PATH": str(libraries)}
 
 
-def build(path: Path) -> str:
-    """Parses and builds one model; a line saying how large its plan is, or what the parser said."""
-    import tensorrt_bindings as trt
+def asked(environment: dict[str, str], jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The answers, in order, of this file run in `environment`."""
+    program = [sys.executable, __file__]
+    lines = "\n".join(json.dumps(job) for job in jobs)
+    run = subprocess.run(program, input=lines, env=environment, capture_output=True, text=True, timeout=600)
+    answers = [json.loads(line.removeprefix(ANSWER)) for line in run.stdout.splitlines() if line.startswith(ANSWER)]
+    assert len(answers) == len(jobs), run.stderr[-2000:]
+    return answers
 
-    logger = trt.Logger(trt.Logger.ERROR)
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse(path.read_bytes()):
-        return f"{path.stem}: refused: {' '.join(str(parser.get_error(i)) for i in range(parser.num_errors))}"
-    config = builder.create_builder_config()
-    config.clear_flag(trt.BuilderFlag.TF32)
-    plan = builder.build_serialized_network(network, config)
-    return f"{path.stem}: {'no plan' if plan is None else f'plan of {plan.nbytes} bytes'}"
+
+def answer(trt: Any, job: dict[str, Any]) -> Any:
+    """`names`: those that aren't there. Else a model at `model` is built, as it is or for `frames`."""
+    if "names" in job:
+        return [name for name in job["names"] if not _there(trt, name)]
+    from onnx import load_model
+
+    from vsr.backends.tensorrt.builder import build, described
+    from vsr.errors import VsrError
+    from vsr.graph import FrameSpec, PlanarFormat
+    from vsr.models import LumaModel
+    from vsr.settings import PlanSettings
+
+    model, shares = load_model(job["model"]), []
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+
+    def progress(share: float, phase: str) -> None:
+        shares.append(share)
+        if job.get("stop") == len(shares):
+            raise KeyboardInterrupt(phase)
+
+    try:
+        if "frames" in job:
+            chroma, depth, width, height = job["frames"]
+            luma = LumaModel(proto=model, scale=int(facts["vsr.scale"]), radius=None, peak=float(facts["vsr.peak"]))
+            spec = FrameSpec(format=PlanarFormat(chroma=chroma, depth=depth), width=width, height=height)
+            model = described(luma, spec, job["precision"])
+        settings = PlanSettings(**job.get("settings", {}))
+        plan, timing = build(trt, model, settings, timing=b"not a timing cache", progress=progress)
+    except (VsrError, KeyboardInterrupt) as error:
+        return {"error": type(error).__name__, "text": str(error)}
+    return {"plan": len(plan), "timing": len(timing), "shares": shares}
+
+
+def _there(trt: Any, name: str) -> bool:
+    thing = trt
+    for part in name.split("."):
+        if not hasattr(thing, part):
+            return False
+        thing = getattr(thing, part)
+    return True
 
 
 if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        print(build(Path(argument)), flush=True)
+    import tensorrt_bindings
+
+    for line in sys.stdin:
+        print(ANSWER + json.dumps(answer(tensorrt_bindings, json.loads(line))), flush=True)

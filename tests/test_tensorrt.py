@@ -1,24 +1,43 @@
-"""NVIDIA's parser and builder take the whole-frame description of every model that ships, at every edge."""
+"""vsr's own builder, with NVIDIA's parser and builder: every model that ships, in every precision, at every edge."""
 
 from __future__ import annotations
 
+import ast
 import os
-import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
-from onnx import load_model
+from onnx import TensorProto, helper, load_model, numpy_helper, save_model
 
 import tensorrt_cpu
-from strong import luma_model, spec
+from strong import luma_model
 from vsr.backends import cache_folder
-from vsr.graph import describe
-from vsr.models import LumaModel, models_folder
+from vsr.models import models_folder
+from vsr.settings import TILINGS
 
 pytestmark = pytest.mark.slow
 SHIPPED = sorted(models_folder().glob("*.onnx"))
+PACKAGE = Path(__file__).resolve().parent.parent / "vsr" / "backends" / "tensorrt"
+CLASSES = {  # what the package calls TensorRT's objects
+    "trt": "",
+    "_trt": "",
+    "builder": "Builder",
+    "network": "INetworkDefinition",
+    "parser": "OnnxParser",
+    "config": "IBuilderConfig",
+    "timings": "ITimingCache",
+    "_runtime": "Runtime",
+    "engine": "ICudaEngine",
+    "context": "IExecutionContext",
+    "_context": "IExecutionContext",
+    "inspector": "EngineInspector",
+}
+# Names that were looked up, one by one, in the wheel tensorrt_cu13_bindings 10.16.1.11.
+IN_10_16 = set(Path(__file__).with_name("tensorrt_10_16_names.txt").read_text().split())
 
 
 @pytest.fixture(scope="module")
@@ -35,42 +54,123 @@ def environment() -> dict[str, str]:
         pytest.skip(f"NVIDIA's parser can't be had here: {output.strip().splitlines()[-1]}")
 
 
-def build(environment: dict[str, str], *paths: Path) -> list[str]:
-    program = [sys.executable, tensorrt_cpu.__file__, *map(str, paths)]
-    run = subprocess.run(program, env=environment, check=True, capture_output=True, text=True, timeout=600)
-    names = tuple(f"{path.stem}: " for path in paths)
-    return [line for line in run.stdout.splitlines() if line.startswith(names)]  # the parser's log goes there too
+def job(model: Path, precision: str = "fp16", frames: tuple[str, int, int, int] = ("420", 8, 66, 46)) -> dict[str, Any]:
+    return {"model": str(model), "frames": frames, "precision": precision}
 
 
-def test_every_shipped_model_builds(environment: dict[str, str], tmp_path: Path) -> None:
-    paths = []
+def random_model(folder: Path, **options: Any) -> Path:
+    """A model by the contract of those that ship."""
+    model = luma_model(options.pop("scale", 2), **options)
+    helper.set_model_props(model.proto, {"vsr.scale": str(model.scale), "vsr.peak": str(model.peak)})
+    save_model(model.proto, folder / "random.onnx")
+    return folder / "random.onnx"
+
+
+def test_every_shipped_model_builds(environment: dict[str, str]) -> None:
+    jobs = []
     for path in SHIPPED:
-        proto = load_model(path)
-        facts = {entry.key: entry.value for entry in proto.metadata_props}
-        model = LumaModel(proto=proto, scale=int(facts["vsr.scale"]), radius=None, peak=float(facts["vsr.peak"]))
-        for depth in [8] if facts["vsr.precision"] == "int8" else [8, 10]:
-            described = describe(model, spec("420", depth, (66, 46)), edges="tensorrt")
-            paths.append(tmp_path / f"{path.stem}_{depth}.onnx")
-            paths[-1].write_bytes(described.SerializeToString())
-    results = build(environment, *paths)
-    assert len(results) == len(paths)
-    wrong = [line for line in results if not re.search(r"plan of \d{5,} bytes$", line)]
+        if path.stem.endswith("_int8"):
+            jobs.append(job(path, "int8"))
+        else:
+            kinds = [("float32", 8), ("fp16", 10), ("float32", 10), ("fp16", 8)]
+            kinds = kinds if path.stem.endswith("x2") else kinds[:2]
+            jobs += [job(path, precision, ("420", depth, 66, 46)) for precision, depth in kinds]
+    answers = tensorrt_cpu.asked(environment, jobs)
+    wrong = [f"{job}: {answer}" for job, answer in zip(jobs, answers, strict=True) if answer.get("plan", 0) < 10_000]
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("chroma", ["422", "444", "grey"])
-def test_other_formats_build(environment: dict[str, str], tmp_path: Path, chroma: str) -> None:
-    path = tmp_path / "other.onnx"
-    path.write_bytes(describe(luma_model(3), spec(chroma, 12, (33, 31)), edges="tensorrt").SerializeToString())
-    (result,) = build(environment, path)
-    assert "plan of" in result
+@pytest.mark.parametrize("precision", ["float32", "fp16", "int8"])
+def test_other_formats_and_odd_sizes_build(environment: dict[str, str], tmp_path: Path, precision: str) -> None:
+    model = random_model(tmp_path, scale=3, int8=precision == "int8")
+    jobs = [job(model, precision, (chroma, 12, 33, 31)) for chroma in ("420", "422", "444", "grey")]
+    assert all("plan" in answer for answer in tensorrt_cpu.asked(environment, jobs))
 
 
-def test_what_tensorrt_cant_take_is_seen(environment: dict[str, str], tmp_path: Path) -> None:
+def test_it_builds_with_every_setting(environment: dict[str, str], tmp_path: Path) -> None:
+    settings: list[dict[str, Any]] = [
+        {"tiling": "full", "level": 5, "workspace": 1 << 24},
+        {"hardware": "ampere+"},
+        {"hardware": "same-capability", "level": 0},
+    ]
+    model = random_model(tmp_path)
+    for answer in tensorrt_cpu.asked(environment, [{**job(model), "settings": chosen} for chosen in settings]):
+        assert answer["plan"] > 10_000
+
+
+def test_progress_rises_and_a_timing_cache_that_is_none_is_put_up_with(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (answer,) = tensorrt_cpu.asked(environment, [job(random_model(tmp_path))])
+    shares = answer["shares"]
+    assert len(shares) > 50
+    assert all(before <= after for before, after in pairwise(shares))
+    assert shares[0] == 0
+    assert shares[-1] == 1
+    assert answer["timing"] > 0
+
+
+def test_what_progress_raises_ends_the_build(environment: dict[str, str], tmp_path: Path) -> None:
+    stopped, whole = tensorrt_cpu.asked(environment, [{**job(random_model(tmp_path)), "stop": 9}, job(SHIPPED[0])])
+    assert stopped["error"] == "KeyboardInterrupt"
+    assert "plan" in whole, "the process went on"
+
+
+def test_why_no_plan_was_built_is_said(environment: dict[str, str], tmp_path: Path) -> None:
+    """A plan for any version needs a library that isn't here: TensorRT's own words reach the error."""
+    asked = {**job(random_model(tmp_path)), "settings": {"any_version": True}}
+    (answer,) = tensorrt_cpu.asked(environment, [asked])
+    assert answer["error"] == "PlanError"
+    assert "libnvinfer_lean" in answer["text"]
+
+
+def test_what_tensorrt_cant_take_is_refused(environment: dict[str, str], tmp_path: Path) -> None:
     """The check can fail: uint8 anywhere but at the edges is refused."""
-    model = describe(luma_model(2), spec("grey", 8), edges="planes")
-    assert model.graph.node[-1].op_type == "DepthToSpace"
-    path = tmp_path / "planes.onnx"
-    path.write_bytes(model.SerializeToString())
-    (result,) = build(environment, path)
-    assert "plan of" not in result
+    ends = [helper.make_tensor_value_info(name, TensorProto.UINT8, [1, 4, 8, 8]) for name in ("a", "b")]
+    node = helper.make_node("DepthToSpace", ["a"], ["b"], blocksize=2, mode="CRD")
+    graph = helper.make_graph([node], "uint8", ends[:1], ends[1:])
+    save_model(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "uint8.onnx"
+    )
+    (answer,) = tensorrt_cpu.asked(environment, [{"model": str(tmp_path / "uint8.onnx")}])
+    assert answer["error"] in ("InputError", "PlanError")
+    assert len(answer["text"]) > 40
+
+
+@pytest.mark.parametrize("kind", ["zero points", "no zero points"])
+def test_a_model_quantised_to_uint8_is_refused_by_name(environment: dict[str, str], tmp_path: Path, kind: str) -> None:
+    """TensorRT builds it and saturates at 127."""
+    model = load_model(random_model(tmp_path, int8=True))
+    for node in model.graph.node:
+        if kind == "no zero points" and node.input[-1].startswith("zero") and not node.input[-1].startswith("zeros"):
+            node.input.pop()
+    for tensor in model.graph.initializer:
+        if tensor.name.startswith("zero") and not tensor.name.startswith("zeros"):
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("uint8"), tensor.name))
+    save_model(model, tmp_path / "u8.onnx")
+    answers = tensorrt_cpu.asked(environment, [job(tmp_path / "u8.onnx", "int8")])
+    assert [answer["error"] for answer in answers] == ["InputError"]
+    assert "quantised to uint8" in answers[0]["text"]
+
+
+def touched() -> set[str]:
+    """Every name of TensorRT's that the package uses, "Class.attribute" or "NAME" of the module."""
+    names = set()
+    for path in PACKAGE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            chain = ast.unparse(node).split(".") if isinstance(node, ast.Attribute) else []
+            owner = max((index for index, part in enumerate(chain[:-1]) if part in CLASSES), default=None)
+            if owner is not None and all(part.isidentifier() for part in chain):
+                names.add(".".join([CLASSES[chain[owner]], *chain[owner + 1 :]]).strip("."))
+    levels = {f"TilingOptimizationLevel.{level.upper()}" for level in TILINGS}
+    return levels | {name for name in names if not name.startswith("__name__") and ".__" not in name}
+
+
+def test_every_name_used_exists_in_both_versions(environment: dict[str, str]) -> None:
+    used = touched()
+    assert len(used) > 40, "the walk finds what is used"
+    (missing,) = tensorrt_cpu.asked(environment, [{"names": sorted(used)}])
+    assert missing == [], "not in 11.4"
+    assert used <= IN_10_16 | {name.partition(".")[0] for name in IN_10_16}, "look it up in 10.16"
+    (invented,) = tensorrt_cpu.asked(environment, [{"names": ["Builder.build_cuda_engine"]}])
+    assert invented == ["Builder.build_cuda_engine"], "the check can fail"

@@ -99,13 +99,17 @@ class PlanarFormat:
         """Bytes of one dense buffer that holds every plane at a 256-byte offset."""
         return sum(_aligned(rows * columns * self.dtype.itemsize) for rows, columns in self.shapes(width, height))
 
+    def offsets(self, width: int, height: int) -> tuple[int, ...]:
+        """Where each plane begins in such a buffer, in bytes."""
+        sizes = [_aligned(rows * columns * self.dtype.itemsize) for rows, columns in self.shapes(width, height)]
+        return tuple(sum(sizes[:index]) for index in range(len(sizes)))
+
     def views(self, buffer: npt.NDArray[np.uint8], width: int, height: int) -> Planes:
         """The planes inside a dense `buffer` of `nbytes(width, height)` bytes."""
-        planes, offset = [], 0
-        for rows, columns in self.shapes(width, height):
+        planes = []
+        for (rows, columns), offset in zip(self.shapes(width, height), self.offsets(width, height), strict=True):
             size = rows * columns * self.dtype.itemsize
             planes.append(buffer[offset : offset + size].view(self.dtype).reshape(rows, columns))
-            offset += _aligned(size)
         return tuple(planes)
 
 

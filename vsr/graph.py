@@ -185,10 +185,14 @@ class _Builder:
         self.outputs.append(helper.make_tensor_value_info(self._named(value, OUTPUTS[plane]), self.type, shape))
 
     def _unpacked(self, pairs: str, rows: int, columns: int) -> str:
-        """(1, 1, rows, columns) int32 of pairs of samples; samples are below 2^15, so pairs aren't negative."""
+        """(1, 1, rows, columns) int32 of pairs of samples below 2^15; an odd sample's partner may be anything."""
         base = self._constant("base", np.int32(65536))
         high = self._add("Div", pairs, base)
         low = self._add("Sub", pairs, self._add("Mul", high, base))
+        if rows * columns % 2:  # of a negative pair, Div rounds to 0
+            below = self._add("Max", low, self._constant("below", np.int32(-1)))
+            borrowed = self._add("Min", below, self._constant("zero", np.int32(0)))
+            low = self._add("Sub", low, self._add("Mul", borrowed, base))
         column = self._constant("column", np.array([1], np.int64))
         both = self._add("Concat", *[self._add("Unsqueeze", half, column) for half in (low, high)], axis=1)
         return self._reshape(self._slice(self._reshape(both, [-1]), [0], [rows * columns]), [1, 1, rows, columns])

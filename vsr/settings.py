@@ -16,6 +16,8 @@ Weights = Literal["auto", "clean", "stream"]
 Audio = Literal["copy", "transcode", "none"]
 Sink = Literal["null", "md5", "y4m"]
 Verification = Literal["sample", "full", "none"]
+Tiling = Literal["none", "fast", "moderate", "full"]
+Hardware = Literal["this", "same-capability", "ampere+"]
 BACKENDS: tuple[Backend, ...] = ("auto", "tensorrt", "pytorch", "openvino")
 PRECISIONS: tuple[Precision, ...] = ("auto", "int8", "bf16", "fp16", "float32")
 WEIGHTS: tuple[Weights, ...] = ("auto", "clean", "stream")
@@ -24,6 +26,8 @@ Resume = Literal["auto", "never"]
 RESUMES: tuple[Resume, ...] = ("auto", "never")
 SINKS: tuple[Sink, ...] = ("null", "md5", "y4m")
 VERIFICATIONS: tuple[Verification, ...] = ("sample", "full", "none")
+TILINGS: tuple[Tiling, ...] = ("none", "fast", "moderate", "full")
+HARDWARE: tuple[Hardware, ...] = ("this", "same-capability", "ampere+")
 SCALES = (2, 3, 4)
 
 
@@ -58,6 +62,22 @@ class EngineSettings:
             raise UsageError("give either --network or --model, not both")
         if self.model is not None and self.weights == "stream":
             raise UsageError("--weights stream is for networks that ship; --model brings its own weights")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings:
+    """How TensorRT builds a plan. The default is for the GPU and the TensorRT it is built with, alone."""
+
+    workspace: int = 1 << 30  # bytes of device memory a layer may use besides its tensors
+    level: int = 3  # effort of the search for fast kernels, 0 to 5
+    tiling: Tiling = "none"  # effort of the search for kernels that share the second-level cache
+    hardware: Hardware = "this"  # GPUs it runs on, others at a cost: this one, its compute capability, Ampere and later
+    any_version: bool = False  # later TensorRT versions load it too, at a cost
+
+    def validate(self) -> None:
+        """Raises UsageError for what can't be meant."""
+        if self.workspace < 1 << 20 or not 0 <= self.level <= 5:
+            raise UsageError("a plan's workspace must have 1M at least, its level be from 0 to 5")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,123 @@
+"""A plan, loaded and bound to memory and streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vsr.backends.tensorrt.builder import out_of_memory
+from vsr.backends.tensorrt.library import listening
+from vsr.device.protocol import Bound, Device, DeviceBuffer, DeviceError, DeviceMemoryError, Stream
+from vsr.frame import PlanarFormat
+from vsr.graph import INPUTS, OUTPUTS, FrameSpec
+from vsr.plans import PlanError
+
+
+class TensorRTExecutor:
+    """Executor of one plan: runtime and engine once, an execution context per `bind`.
+
+    To be made, bound and closed inside `device.current()`.
+
+    Args:
+        trt: the module, from `import_tensorrt`.
+        plan: made by `build` of the description for `spec` at "tensorrt" edges.
+        device: where scratch memory comes from.
+        host_code: the plan carries a runtime of its own, as those do that later TensorRT versions load.
+        label: as in `Executor`.
+
+    Raises:
+        PlanError: TensorRT doesn't take the plan, or it is for other frames.
+        DeviceMemoryError: its weights have no room.
+    """
+
+    def __init__(
+        self, trt: Any, plan: bytes, spec: FrameSpec, scale: int, device: Device, *, label: str, host_code: bool = False
+    ) -> None:
+        self.label = label
+        self.input_nbytes = spec.format.nbytes(spec.width, spec.height)
+        self.output_nbytes = spec.format.nbytes(spec.width * scale, spec.height * scale)
+        self._trt, self._device, self._log = trt, device, listening(trt)
+        self._inputs = _tensors(INPUTS, spec.format, spec.width, spec.height)
+        self._outputs = _tensors(OUTPUTS, spec.format, spec.width * scale, spec.height * scale)
+        self._runtime = trt.Runtime(self._log)
+        if host_code:
+            self._runtime.engine_host_code_allowed = True
+        self.engine = self._runtime.deserialize_cuda_engine(plan)
+        if self.engine is None:
+            text = self._log.text()
+            raise _memory(text) if out_of_memory(text) else PlanError(text)
+        self._check()
+
+    def bind(self, source: DeviceBuffer, target: DeviceBuffer, stream: Stream) -> Bound:
+        strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        context = self.engine.create_execution_context(strategy)
+        if context is None:
+            raise self.refused("no execution context")
+        for buffer, tensors in ((source, self._inputs), (target, self._outputs)):
+            for tensor in tensors:
+                if not context.set_tensor_address(tensor.name, buffer.address + tensor.offset):
+                    raise self.refused(f"{tensor.name} takes no address")
+        nbytes = max(context.update_device_memory_size_for_shapes(), self.engine.device_memory_size_v2)
+        scratch = self._device.allocate(max(1, nbytes))
+        context.set_device_memory(scratch.address, nbytes)
+        return _Bound(self, context, scratch, stream)
+
+    def close(self) -> None:
+        self.engine = self._runtime = None
+
+    def refused(self, what: str) -> DeviceError:
+        """The error for what TensorRT wouldn't do, in its own words."""
+        text = self._log.text()
+        return _memory(text) if out_of_memory(text) else DeviceError(f"TensorRT: {what}: {text}")
+
+    def _check(self) -> None:
+        """The plan's tensors are the planes."""
+        kinds = {self._trt.uint8: "uint8", self._trt.int32: "int32"}
+        names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
+        found = {
+            (name, kinds.get(self.engine.get_tensor_dtype(name)), tuple(self.engine.get_tensor_shape(name)))
+            for name in names
+        }
+        expected = {(tensor.name, tensor.kind, tensor.shape) for tensor in self._inputs + self._outputs}
+        if found != expected:
+            raise PlanError(f"the plan is for other frames: {sorted(map(str, found ^ expected))}")
+
+
+class _Bound:
+    """One execution context, its scratch memory and its stream."""
+
+    def __init__(self, executor: TensorRTExecutor, context: Any, scratch: DeviceBuffer, stream: Stream) -> None:
+        self._executor, self._context, self._scratch, self._stream = executor, context, scratch, stream
+
+    def launch(self) -> None:
+        if not self._context.execute_async_v3(self._stream.handle):
+            raise self._executor.refused("the frame wasn't enqueued")
+
+    def close(self) -> None:
+        self._context = None
+        self._scratch.close()
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """A plane as TensorRT sees it, and where it is in the frame's buffer."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    offset: int
+
+
+def _tensors(names: tuple[str, ...], format: PlanarFormat, width: int, height: int) -> list[_Tensor]:
+    """Samples of more than 8 bits go in pairs; an odd one's partner lies in the gap before the next plane."""
+    tensors = []
+    planes = zip(names, format.shapes(width, height), format.offsets(width, height), strict=False)
+    for name, (rows, columns), offset in planes:
+        packed = format.depth > 8
+        shape = ((rows * columns + 1) // 2,) if packed else (1, 1, rows, columns)
+        tensors.append(_Tensor(name, "int32" if packed else "uint8", shape, offset))
+    return tensors
+
+
+def _memory(text: str) -> DeviceMemoryError:
+    return DeviceMemoryError(f"TensorRT found no room: {text}")
