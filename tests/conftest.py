@@ -50,6 +50,20 @@ def upscale(repeat: dict[int, Path]) -> Callable[..., Report]:
     return go
 
 
+@pytest.fixture(scope="session")
+def gpu() -> str:
+    """The name of an NVIDIA GPU; skips where there is none, fails where REQUIRE_GPU=1 promises one."""
+    from vsr.device import devices
+    from vsr.device.protocol import NoDeviceError
+
+    try:
+        return devices()[0]
+    except NoDeviceError as error:
+        if os.environ.get("REQUIRE_GPU") == "1":
+            pytest.fail(f"REQUIRE_GPU=1, but {error}")
+        pytest.skip(str(error))
+
+
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
     """The command line's handlers of signals end with the test."""

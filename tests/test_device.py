@@ -1,26 +1,56 @@
-"""Device layers: one suite for all of them, and what only the fake promises."""
+"""Device layers: one suite for all of them, on a GPU or on stub_cuda.c in place of its driver."""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from vsr.device.fake import POISON, FakeDevice
-from vsr.device.protocol import Device, DeviceError, DeviceMemoryError
+from vsr.device import LAYERS, open_device
+from vsr.device.fake import FakeDevice
+from vsr.device.protocol import Closable, Device, DeviceError, DeviceMemoryError
 
 SIZE = 1000
+HERE = Path(__file__).resolve().parent
+STUB = ctypes.CDLL("libcuda.so.1") if os.environ.get("STUB_CUDA") else None
+LIBRARIES = {"cuda-python": "cuda", "pycuda": "pycuda"}
 
 
-@pytest.fixture(params=["fake"])
+def installed(layer: str) -> None:
+    """Skips where the library isn't."""
+    if find_spec(LIBRARIES[layer]) is None:
+        pytest.skip(f"{layer} isn't installed")
+
+
+@pytest.fixture(params=["fake", *(pytest.param(layer, marks=pytest.mark.gpu) for layer in LAYERS)])
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
-    device = FakeDevice(len(request.node.name))
+    if request.param == "fake":
+        device: Any = FakeDevice(len(request.node.name))
+    else:
+        installed(request.param)
+        request.getfixturevalue("gpu")
+        device = open_device(layer=request.param)
     yield device
     device.close()
-    assert not device.misuses
-    assert not device.open.total()
+    device.close()
+    with pytest.raises(DeviceError, match="closed"), device.current():
+        pass
+    if isinstance(device, FakeDevice):
+        assert device.misuses == ["current() of a closed device"]
+        assert not device.open.total()
+    elif STUB:
+        assert (STUB.stub_open(), STUB.stub_bad(), STUB.stub_retained(), STUB.stub_depth()) == (0, 0, 0, 0)
 
 
 def pattern(seed: int, size: int = SIZE) -> np.ndarray:
@@ -48,9 +78,9 @@ def test_bytes_go_there_and_back(device: Device) -> None:
 def test_a_copy_fits_both_ends(device: Device) -> None:
     with device.current():
         stream, pinned, small = device.stream(), device.pinned(SIZE), device.allocate(SIZE - 1)
-        with pytest.raises(ValueError, match="at most 999, not 1000"):
+        with pytest.raises(ValueError, match="at most 999 here, not 1000"):
             device.upload(small, pinned.array, stream)
-        with pytest.raises(ValueError, match="at most 999, not 1000"):
+        with pytest.raises(ValueError, match="at most 999 here, not 1000"):
             device.download(pinned.array, small, stream)
         with pytest.raises(ValueError, match="dense bytes"):
             device.upload(small, pinned.array[::2], stream)
@@ -141,7 +171,7 @@ def test_a_failed_capture_leaves_the_stream_usable(device: Device) -> None:
             device.upload(middle, source.array, stream)
             raise KeyError("stopped")
 
-        with pytest.raises(DeviceError, match="capture"):
+        with pytest.raises(DeviceError, match=r"(?i)capture"):
             device.capture(stream, swallowed)
         with pytest.raises(KeyError):
             device.capture(stream, stopped)
@@ -178,14 +208,16 @@ def test_what_was_closed_is_not_used(device: Device) -> None:
         ):
             with pytest.raises(DeviceError, match="closed"):
                 use()
-    forgive(device, 5)
+    forgive(device)
 
 
-def forgive(device: Device, misuses: int) -> None:
+def forgive(device: Device) -> None:
     """What the test did wrong on purpose."""
     if isinstance(device, FakeDevice):
-        assert len(device.misuses) == misuses
+        assert device.misuses
         device.misuses.clear()
+    elif STUB:
+        STUB.stub_bad()
 
 
 def test_calls_need_the_context_in_their_thread(device: Device) -> None:
@@ -209,125 +241,171 @@ def test_calls_need_the_context_in_their_thread(device: Device) -> None:
     with pytest.raises(DeviceError):
         device.allocate(SIZE)
     assert len(failures) == 1
-    forgive(device, 2)
+    forgive(device)
 
 
-# The fake
+def frame(device: Device, own: Callable[[Any], Any]) -> int:
+    """One of everything; the first byte that came out."""
+    stream, event, later = own(device.stream()), own(device.event()), own(device.event(timed=True))
+    source, target = own(device.pinned(SIZE, write_combined=True)), own(device.pinned(SIZE))
+    middle = own(device.allocate(SIZE))
+    source.array[:] = 7
 
-
-def copies(device: FakeDevice, frames: int = 4) -> list[int]:
-    """Frames through two streams that race; the first byte of each as it came out."""
-    with device.current():
-        streams = [device.stream() for _ in range(2)]
-        pinned, buffers = [device.pinned(8) for _ in range(2)], [device.allocate(8) for _ in range(2)]
-        order: list[int] = []
-        for index in range(frames):
-            slot = index % 2
-            device.upload(buffers[slot], pinned[slot].array, streams[slot])
-            device.compute(streams[slot], lambda index=index: order.append(index))  # type: ignore[misc]
-        for thing in (*streams,):
-            thing.synchronize()
-        for each in (*buffers, *pinned, *streams):
-            each.close()
-    return order
-
-
-def test_the_order_of_streams_is_random_and_repeats_by_the_seed() -> None:
-    orders = [tuple(copies(FakeDevice(seed), 6)) for seed in range(20)]
-    assert len(set(orders)) > 5
-    assert orders == [tuple(copies(FakeDevice(seed), 6)) for seed in range(20)]
-    for order in orders:
-        assert [n for n in order if n % 2] == [1, 3, 5]
-        assert [n for n in order if not n % 2] == [0, 2, 4]
-
-
-def test_overwriting_what_an_upload_has_not_read_is_seen() -> None:
-    arrived = set()
-    for seed in range(20):
-        device = FakeDevice(seed)
-        with device.current():
-            stream, source, target, middle = device.stream(), device.pinned(8), device.pinned(8), device.allocate(8)
-            assert (source.array == POISON).all()
-            assert (device.bytes(middle.address, 8) == POISON).all()
-            source.array[:] = 1
-            device.upload(middle, source.array, stream)
-            device.download(target.array, middle, stream)
-            source.array[:] = 2
-            stream.synchronize()
-            arrived.add(int(target.array[0]))
-    assert arrived == {1, 2}
-
-
-def test_releasing_too_early_is_seen() -> None:
-    device = FakeDevice(eager=0)
-    with device.current():
-        stream, source, target, middle = device.stream(), device.pinned(8), device.pinned(8), device.allocate(8)
-        source.array[:] = 1
+    def work() -> None:
         device.upload(middle, source.array, stream)
         device.download(target.array, middle, stream)
-        source.close()
-        stream.synchronize()
-        assert (target.array == POISON).all()
-        device.download(target.array, middle, stream)
-        middle.close()
-        with pytest.raises(DeviceError, match="no open buffer"):
-            stream.synchronize()
-        stream.close()
-    device.close()
-    assert len(device.misuses) == 2, device.misuses
-    assert +device.open == {"pinned": 1}
+
+    graph = own(device.capture(stream, work)) if device.captures else None
+    stream.wait(event)
+    event.record(stream)
+    graph.launch(stream) if graph else work()
+    later.record(stream)
+    later.synchronize()
+    later.since(later)
+    assert later.done()
+    return int(target.array[0])
 
 
-def test_every_step_can_fail() -> None:
-    reference = FakeDevice(3)
-    copies(reference)
-    failed = 0
-    for step in range(reference.steps):
-        device = FakeDevice(3, fail_at=step)
-        with pytest.raises(DeviceError, match=f"step {step}"):
-            copies(device)
-        failed += device.dead is not None
-    assert 0 < failed < reference.steps
-    copies(FakeDevice(3, fail_at=reference.steps))
+def test_threads_share_a_device(device: Device) -> None:
+    results: list[int] = []
+
+    def go() -> None:
+        for _ in range(20):
+            with device.current(), ExitStack() as opened:
+                results.append(frame(device, lambda thing: closing(opened, thing)))
+
+    threads = [threading.Thread(target=go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [7] * 80
 
 
-def test_memory_of_the_fake_ends_where_it_should() -> None:
-    device = FakeDevice(memory=100, pinned=10)
-    with device.current():
-        kept = device.allocate(60)
-        with pytest.raises(DeviceMemoryError):
-            device.allocate(41)
-        with pytest.raises(DeviceMemoryError):
-            device.pinned(11)
-        assert device.memory() == (40, 100)
-        kept.close()
-        device.allocate(100).close()
+def closing(opened: ExitStack, thing: Closable) -> Closable:
+    opened.callback(thing.close)
+    return thing
 
 
-def test_simulated_time_shows_overlap() -> None:
-    """Frames of 1 s up, 3 s of work and 1 s down: the first takes 5 s, each more 3 s where they overlap, else 5 s."""
-    device = FakeDevice(copied=8)
-    with device.current():
-        streams = [device.stream() for _ in range(3)]
-        pinned, buffers = [device.pinned(8) for _ in streams], [device.allocate(8) for _ in streams]
-        begin, end = device.event(timed=True), device.event(timed=True)
-        begin.record(streams[0])
-        for frame in range(9):
-            slot = frame % 3
-            streams[slot].synchronize()
-            device.upload(buffers[slot], pinned[slot].array, streams[slot])
-            device.compute(streams[slot], lambda: None, seconds=3)
-            device.download(pinned[slot].array, buffers[slot], streams[slot])
-        for stream in streams[:2]:
-            end.record(stream)
-            streams[2].wait(end)
-        end.record(streams[2])
-        end.synchronize()
-        assert 29 - 1e-6 <= end.since(begin) < 40
-        begin.record(streams[0])
-        for _ in range(3):
-            device.compute(streams[0], lambda: None, seconds=3)
-            device.download(pinned[0].array, buffers[0], streams[0])
-        end.record(streams[0])
-        end.synchronize()
-        assert end.since(begin) == pytest.approx(12)
+def test_what_fails_leaves_nothing_open(device: Device) -> None:
+    if not STUB or isinstance(device, FakeDevice):
+        pytest.skip("the stub alone fails when asked")
+    for step in range(100):
+        left = STUB.stub_open()
+        STUB.stub_fail(step)
+        try:
+            with device.current(), ExitStack() as opened:
+                frame(device, lambda thing: closing(opened, thing))
+        except DeviceError:
+            assert STUB.stub_open() == left, f"step {step}"
+        else:
+            assert STUB.stub_open() <= left + 1  # what failed was freeing something
+            if STUB.stub_left() >= 0:
+                break
+    assert 20 < step < 100
+    STUB.stub_fail(-1)
+    STUB.stub_forget()
+
+
+# Without a GPU
+
+
+@pytest.fixture(scope="session")
+def stub(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a process that finds stub_cuda.c as its driver."""
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("needs Linux and a C compiler for the stub of CUDA's driver")
+    folder = tmp_path_factory.mktemp("stub")
+    library, options = folder / "libcuda.so.1", ["-shared", "-fPIC", "-O1", "-Wl,-soname,libcuda.so.1", "-o"]
+    subprocess.run([compiler, *options, library, HERE / "stub_cuda.c", "-ldl", "-lpthread"], check=True)
+    return os.environ | {"LD_LIBRARY_PATH": str(folder), "STUB_CUDA": "1", "REQUIRE_GPU": "1"}
+
+
+# PyCUDA links to all of the driver's calls, the stub has those that are made: they are looked up when they are.
+LAZY = "import os, sys; sys.setdlopenflags(os.RTLD_LAZY)\n"
+
+
+def run(script: str, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", LAZY + script, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=HERE.parent)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_suite_passes_on_a_stub_of_the_driver(layer: str, stub: dict[str, str], tmp_path: Path) -> None:
+    installed(layer)
+    options = ["-q", "-m", "gpu", "-k", layer, "--basetemp", str(tmp_path / "inner"), "-p", "no:cacheprovider"]
+    done = run("import pytest; sys.exit(pytest.main(sys.argv[1:]))", stub, __file__, *options)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    assert "PyCUDA" not in done.stderr
+
+
+LEFT_OPEN = """
+from vsr.device import open_device
+device = open_device(layer=sys.argv[1])
+with device.current():
+    stream, event, pinned, buffer = device.stream(), device.event(), device.pinned(9), device.allocate(9)
+    event.record(stream)
+    if device.captures:
+        graph = device.capture(stream, lambda: device.upload(buffer, pinned.array, stream))
+    if sys.argv[2] == "inside":
+        sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize("where", ["inside", "outside"])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_process_ends_cleanly_with_everything_open(layer: str, where: str, stub: dict[str, str]) -> None:
+    installed(layer)
+    done = run(LEFT_OPEN, stub, layer, where)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+REASON = """
+from vsr.device import open_device
+from vsr.errors import UsageError
+if sys.argv[3:]:
+    sys.modules["cuda"] = sys.modules["pycuda"] = None
+try:
+    open_device(int(sys.argv[1]), sys.argv[2])
+except UsageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "reason"),
+    [
+        ({"STUB_CUDA_DEVICES": "0"}, ("0", "auto"), "cuInit: CUDA error 100: no CUDA device"),
+        ({"STUB_CUDA_VERSION": "11080"}, ("0", "auto"), "driver is for CUDA 11.8; one for 12.0 or newer is needed"),
+        ({"STUB_CUDA_DEVICES": "2"}, ("2", "auto"), "there is no GPU 2; CUDA shows 0 (Stub GPU 0), 1 (Stub GPU 1)"),
+        ({}, ("-1", "auto"), "there is no GPU -1"),
+        ({}, ("0", "auto", "hide"), "no library to drive Stub GPU 0 (cuda-python: "),
+        ({}, ("0", "vulkan"), "no device layer 'vulkan'; there are cuda-python, pycuda and auto"),
+        ({"LD_LIBRARY_PATH": "/nowhere"}, ("0", "auto"), "no NVIDIA driver (libcuda.so.1: "),
+    ],
+)
+def test_why_there_is_no_gpu(
+    settings: dict[str, str], arguments: tuple[str, ...], reason: str, stub: dict[str, str]
+) -> None:
+    if "LD_LIBRARY_PATH" in settings and Path("/dev/nvidiactl").exists():
+        pytest.skip("there is a driver here")
+    done = run(REASON, stub | settings, *arguments)
+    assert reason in done.stdout
+    assert done.stdout.count("\n") == 1
+    assert not done.stderr
+
+
+def test_contexts_wait_without_spinning(stub: dict[str, str]) -> None:
+    installed("cuda-python")
+    script = """
+import ctypes
+from vsr.device import devices, open_device
+assert devices() == ["Stub GPU 0", "Stub GPU 1"]
+first, again = open_device(1), open_device(1)  # the second finds it active
+assert (first.name, first.index, first.compute_capability) == ("Stub GPU 1", 1, (9, 0))
+stub = ctypes.CDLL("libcuda.so.1")
+print(first.layer, stub.stub_flags(1), stub.stub_retained())
+"""
+    done = run(script, stub | {"STUB_CUDA_DEVICES": "2"})
+    assert (done.stdout, done.stderr) == ("cuda-python 4 2\n", "")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from vsr.device import open_device
 from vsr.device.protocol import Device, DeviceError
 from vsr.models import Runner
 
@@ -83,8 +84,4 @@ def _torch(index: int) -> str:
     return "" if index < count else f"torch sees {count} GPUs, numbered from 0, and no {index}"
 
 
-def _device(index: int) -> Device:
-    raise DeviceError("no library to drive it yet")
-
-
-THIS = Machine(hint=has_driver, tensorrt=_tensorrt, torch=_torch, device=_device)
+THIS = Machine(hint=has_driver, tensorrt=_tensorrt, torch=_torch, device=open_device)

@@ -13,6 +13,12 @@ from typing import Any
 from vsr.device.protocol import DeviceError
 
 _MULTIPROCESSORS, _L2_BYTES, _MAJOR, _MINOR = 16, 38, 75, 76  # CUdevice_attribute
+_MEANING = {
+    100: ": no CUDA device",
+    101: ": no CUDA device",
+    802: ": the machine's GPUs aren't connected yet",
+    803: ": the driver was updated; restart the machine",
+}
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -50,18 +56,18 @@ def load_driver(name: str = "libcuda.so.1") -> Any:
 def cuda_version(driver: Any) -> tuple[int, int]:
     """The newest CUDA that the driver supports, (13, 0)."""
     version = ctypes.c_int()
-    _call(driver, "cuDriverGetVersion", ctypes.byref(version))
+    call(driver, "cuDriverGetVersion", ctypes.byref(version))
     return version.value // 1000, version.value % 1000 // 10
 
 
 def gpu_facts(index: int = 0, driver: Any = None) -> GpuFacts:
     """Of the GPU of this number among those CUDA shows to this process. Raises DeviceError where there is none."""
     driver = load_driver() if driver is None else driver
-    _call(driver, "cuInit", 0)
+    call(driver, "cuInit", 0)
     device, name, memory = ctypes.c_int(), ctypes.create_string_buffer(256), ctypes.c_size_t()
-    _call(driver, "cuDeviceGet", ctypes.byref(device), index)
-    _call(driver, "cuDeviceGetName", name, len(name), device)
-    _call(driver, "cuDeviceTotalMem_v2", ctypes.byref(memory), device)
+    call(driver, "cuDeviceGet", ctypes.byref(device), index)
+    call(driver, "cuDeviceGetName", name, len(name), device)
+    call(driver, "cuDeviceTotalMem_v2", ctypes.byref(memory), device)
     major, minor, multiprocessors, l2_bytes = (
         _attribute(driver, which, device) for which in (_MAJOR, _MINOR, _MULTIPROCESSORS, _L2_BYTES)
     )
@@ -87,11 +93,12 @@ def driver_version(file: Path = _DRIVER) -> str:
 
 def _attribute(driver: Any, which: int, device: ctypes.c_int) -> int:
     value = ctypes.c_int()
-    _call(driver, "cuDeviceGetAttribute", ctypes.byref(value), which, device)
+    call(driver, "cuDeviceGetAttribute", ctypes.byref(value), which, device)
     return value.value
 
 
-def _call(driver: Any, name: str, *arguments: Any) -> None:
+def call(driver: Any, name: str, *arguments: Any) -> None:
+    """Raises DeviceError for what the driver refuses."""
     status = getattr(driver, name)(*arguments)
     if status:
-        raise DeviceError(f"{name}: CUDA error {status}{': no CUDA device' if status in (100, 101) else ''}")
+        raise DeviceError(f"{name}: CUDA error {status}{_MEANING.get(status, '')}")

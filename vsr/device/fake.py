@@ -27,7 +27,7 @@ from vsr.device.fake_objects import (
     FakeStream,
     Operation,
 )
-from vsr.device.protocol import DeviceBuffer, DeviceError, DeviceMemoryError, Stream
+from vsr.device.protocol import DeviceBuffer, DeviceError, DeviceMemoryError, Stream, require_fit
 from vsr.frame import aligned_buffer
 
 
@@ -216,8 +216,7 @@ class FakeDevice:
         self.room[kind] -= nbytes
 
     def _check(self, host: Bytes, buffer: DeviceBuffer, name: str) -> None:
-        if host.nbytes > buffer.nbytes or host.dtype != np.uint8 or host.ndim != 1 or not host.flags.c_contiguous:
-            raise ValueError(f"{name}: dense bytes, at most {buffer.nbytes}, not {host.nbytes} of {host.dtype}")
+        require_fit(host, buffer)
         with self.lock:
             if not any(np.may_share_memory(host, memory) for memory in self._pinned):
                 raise self.misused(f"{name}: the host's side lies in no open pinned buffer")

@@ -6,7 +6,7 @@ order and poisoning memory.
 Threads. The device's primary context, which torch and TensorRT use too, is current only inside `device.current()`
 and in the thread that entered it; every other call needs that. Objects may be used from any such thread, one thread at
 a time. Whoever made an object closes it, in reverse order of making, when nothing enqueued uses it any more; `close()`
-twice is harmless.
+twice is harmless, and what CUDA says to it is dropped: after a failure it repeats the failure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vsr.errors import VsrError
+from vsr.errors import UsageError, VsrError
 
 
 class DeviceError(VsrError, RuntimeError):
@@ -32,6 +32,10 @@ class DeviceMemoryError(DeviceError, MemoryError):
     """The device, or the system's memory for pinned buffers, has no room."""
 
     exit_code = 6
+
+
+class NoDeviceError(DeviceError, UsageError):
+    """Why the GPU isn't used: no driver, no such device, no library that drives it; a line, with what to do."""
 
 
 class Stream(Protocol):
@@ -133,10 +137,13 @@ class Device(Protocol):
         """Raises DeviceMemoryError."""
 
     def upload(self, target: DeviceBuffer, source: npt.NDArray[np.uint8], stream: Stream) -> None:
-        """Enqueues a copy of `source`, bytes inside a `PinnedBuffer`, to the start of `target`."""
+        """Enqueues a copy of `source`, bytes inside a `PinnedBuffer`, to the start of `target`. As `require_fit`."""
 
     def download(self, target: npt.NDArray[np.uint8], source: DeviceBuffer, stream: Stream) -> None:
-        """Enqueues a copy from the start of `source` that fills `target`, bytes inside a `PinnedBuffer`."""
+        """Enqueues a copy from the start of `source` that fills `target`, bytes inside a `PinnedBuffer`.
+
+        As `require_fit`.
+        """
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
         """What `work` enqueues on `stream`, kept instead of run; addresses are frozen in it.
@@ -147,6 +154,13 @@ class Device(Protocol):
 
     def close(self) -> None:
         """Lets the primary context go."""
+
+
+def require_fit(host: npt.NDArray[np.uint8], buffer: DeviceBuffer) -> None:
+    """Raises ValueError for a copy of `host` from or to the start of `buffer` that would not stay inside both."""
+    if host.dtype != np.uint8 or host.ndim != 1 or not host.flags.c_contiguous or host.nbytes > buffer.nbytes:
+        given = f"{host.nbytes} of {host.dtype}, {host.ndim} dimensions, strides {host.strides}"
+        raise ValueError(f"a copy takes dense bytes, at most {buffer.nbytes} here, not {given}")
 
 
 class Bound(Protocol):
