@@ -20,6 +20,7 @@ LIGHT = (
     "vsr.cli.options",
     "vsr.cli.stop",
     "vsr.cli.doctor",
+    "vsr.cli.plugin",
     "vsr.cli.live",
 )
 COMMANDS = ("run", "train", "eval", "doctor", "live")

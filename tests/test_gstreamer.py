@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
-from gstreamer import gstreamer
-from strong import assert_close, planes, spec
 
+from gstreamer import gstreamer
+from strong import assert_close, frame, planes, spec
 from vsr import Upscaler
 from vsr.frame import Planes
 from vsr.graph import FrameSpec
+from vsr.settings import EngineSettings
+from vsr.upscaler import UpscaleStage
 
 FORMATS = {
     "I420": ("420", 8),
@@ -42,9 +45,11 @@ class Run:
 
     def __init__(self, gst: Any, options: str = "", after: str = "") -> None:
         self.gst = gst
-        text = f"appsrc name=in format=time ! vsrupscale name=up {options} {after} ! appsink name=out sync=false"
+        source, sink = "appsrc name=in format=time stream-type=seekable", "appsink name=out sync=false"
+        text = f"{source} ! vsrupscale name=up {options} {after} ! {sink}"
         self.pipeline = gst.Gst.parse_launch(text)
         self.source, self.element, self.sink = (self.pipeline.get_by_name(name) for name in ("in", "up", "out"))
+        self.source.connect("seek-data", lambda *_: True)
         self.pipeline.set_state(gst.Gst.State.PLAYING)
 
     def caps(self, name: str, width: int, height: int, more: str = "") -> Any:
@@ -157,3 +162,212 @@ def test_strides_of_the_buffer_count(gst: Any, run: Any, name: str) -> None:
     with Upscaler() as upscaler:
         for picture, sample in zip(pictures, one.end(), strict=True):
             assert_close(unpack(gst, sample, what), upscaler(picture, depth=what.format.depth))
+
+
+def sizes(gst: Any, caps: Any) -> list[tuple[Any, Any]]:
+    structures = [caps.get_structure(index) for index in range(caps.get_size())]
+    return [(structure.get_value("width"), structure.get_value("height")) for structure in structures]
+
+
+def offered(gst: Any, element: Any, pad: str, neighbour: str) -> Any:
+    """What `pad` can do with a filter of `neighbour` caps behind the other one; None when they can't be linked."""
+    pipeline, filter = gst.Gst.Pipeline.new(None), gst.Gst.ElementFactory.make("capsfilter", None)
+    filter.set_property("caps", gst.Gst.Caps.from_string(f"video/x-raw,{neighbour}"))
+    pipeline.add(element)
+    pipeline.add(filter)
+    one, two = (element, filter) if pad == "sink" else (filter, element)
+    return element.get_static_pad(pad).query_caps(None) if one.link(two) else None
+
+
+def make(gst: Any, **options: Any) -> Any:
+    element = gst.Gst.ElementFactory.make("vsrupscale", None)
+    for name, value in options.items():
+        element.set_property(name, value)
+    return element
+
+
+def test_sizes_are_multiplied_and_divided(gst: Any) -> None:
+    assert sizes(gst, offered(gst, make(gst), "src", "format=NV12,width=30,height=22")) == [(60, 44)]
+    assert sizes(gst, offered(gst, make(gst, scale=3), "sink", "format=NV12,width=90,height=66")) == [(30, 22)]
+    assert offered(gst, make(gst, scale=3), "sink", "format=NV12,width=91,height=66") is None
+    several = offered(gst, make(gst), "sink", "format=NV12,width={30,31,32},height=[9,21]")
+    assert [(list(width), height.range) for width, height in sizes(gst, several)] == [([15, 16], range(5, 10))]
+
+
+def test_ranges_keep_their_steps() -> None:
+    gstreamer()
+    from vsr.live.gstreamer.caps import MAXIMUM, divided, multiplied
+
+    assert multiplied(range(2, 8, 2), 3) == range(6, 24, 6)
+    assert multiplied([4, range(1, MAXIMUM)], 2) == [8, range(2, MAXIMUM - 1, 2)]
+    assert multiplied(MAXIMUM // 2 + 1, 2) is None
+    assert divided(range(6, 24, 6), 3) == range(2, 8, 2)
+    assert divided(range(1, MAXIMUM), 4) == range(1, MAXIMUM // 4)
+    assert divided(range(4, 7, 1), 4) == 1
+    assert divided(range(5, 7, 1), 4) is None
+    assert divided([7, 8, 9], 4) == 2
+    for step, scale in ((1, 2), (2, 2), (3, 2), (4, 3), (6, 4)):
+        given = range(12, 120, step)
+        wanted = [size // scale for size in range(12, 121, step) if size % scale == 0]
+        got = divided(given, scale)
+        assert isinstance(got, range)
+        assert list(range(got.start, got.stop + 1, got.step)) == wanted
+
+
+def test_colours_are_written_out_before_their_default_changes(gst: Any) -> None:
+    """480 lines mean BT.601 where caps don't tell, 960 mean BT.709."""
+    caps = offered(gst, make(gst), "src", "format=I420,width=640,height=480,framerate=25/1")
+    assert (caps.get_structure(0).get_string("colorimetry"), caps.get_structure(0).get_string("chroma-site")) == (
+        "bt601",
+        "jpeg",
+    )
+    told = offered(gst, make(gst), "src", "format=I420,width=640,height=480,framerate=25/1,chroma-site=mpeg2")
+    assert told.get_structure(0).get_string("chroma-site") == "mpeg2"
+
+
+@pytest.mark.parametrize(("site", "location"), [("jpeg", "center"), ("cosited", "topleft"), ("v-cosited", "top")])
+def test_the_chroma_site_is_the_engines(gst: Any, run: Any, site: str, location: str) -> None:
+    what = spec(size=(40, 24), location=location)
+    one = run("network=cubic")
+    caps = gst.Gst.Caps.from_string(f"video/x-raw,format=I420,width=40,height=24,framerate=25/1,chroma-site={site}")
+    one.source.set_property("caps", caps)
+    info = gst.GstVideo.VideoInfo.new_from_caps(caps)
+    given = frame(what, 3)
+    one.push(pack(given.planes, components(gst, info), info.size), 0)
+    stage = UpscaleStage(EngineSettings(network="cubic"))
+    for sample, wanted in zip(one.end(), stage.frames([given]), strict=True):
+        assert_close(unpack(gst, sample, what), wanted.planes)
+        wanted.release()
+    stage.close()
+
+
+def test_times_are_kept_and_the_end_brings_all(gst: Any, run: Any) -> None:
+    one = run("network=cubic latency-budget=1000")
+    one.caps("GRAY8", 16, 16)
+    for index in range(7):
+        one.push(bytes([index]) * 256, index)
+    buffers = [sample.get_buffer() for sample in one.end()]
+    assert [(buffer.pts, buffer.duration) for buffer in buffers] == [
+        (1000 + index * TICK, TICK - index) for index in range(7)
+    ]
+    assert [buffer.extract_dup(0, 1)[0] for buffer in buffers] == list(range(7))
+    assert one.element.get_property("engine").startswith("cubic openvino cpu")
+
+
+def test_the_size_may_change_in_the_stream(gst: Any, run: Any) -> None:
+    one = run("network=cubic")
+    seen = [("GRAY8", 16, 16), ("GRAY8", 24, 8), ("I420", 16, 16), ("GRAY8", 16, 16)]
+    for number, (name, width, height) in enumerate(seen):
+        one.caps(name, width, height)
+        for index in range(3):
+            one.push(bytes([10 * number + index]) * (width * height * 3 // (2 if name == "I420" else 3)), index)
+    got = []
+    for sample in one.end():
+        structure, data = sample.get_caps().get_structure(0), sample.get_buffer().extract_dup(0, 1)
+        got.append(
+            (structure.get_string("format"), *(structure.get_value(f) // 2 for f in ("width", "height")), data[0])
+        )
+    assert got == [(*what, 10 * number + index) for number, what in enumerate(seen) for index in range(3)]
+
+
+def test_options_may_change_while_it_plays(gst: Any, run: Any) -> None:
+    one = run("network=cubic")
+    one.caps("GRAY8", 16, 16)
+    one.push(bytes(256), 0)
+    one.push(bytes(256), 1)
+    one.element.set_property("scale", 3)
+    one.element.set_property("network", "cubic-sharp")
+    one.push(bytes(256), 2)
+    widths = [sample.get_caps().get_structure(0).get_value("width") for sample in one.end()]
+    assert widths[-1] == 48
+    assert set(widths) <= {32, 48}
+    assert one.element.get_property("engine").startswith("cubic-sharp")
+
+
+def test_a_flush_forgets_what_is_in_work(gst: Any, run: Any) -> None:
+    one = run("network=cubic")
+    one.caps("GRAY8", 16, 16)
+    for index in range(8):
+        one.push(bytes([1]) * 256, index)
+    assert one.sink.emit("try-pull-sample", 30 * gst.Gst.SECOND) is not None
+    time.sleep(0.2)  # the others are on their way, some of them in work
+    assert not one.element._work.empty
+    assert one.pipeline.send_event(
+        gst.Gst.Event.new_seek(
+            1.0, gst.Gst.Format.TIME, gst.Gst.SeekFlags.FLUSH, gst.Gst.SeekType.SET, 0, gst.Gst.SeekType.NONE, -1
+        )
+    )
+    for index in range(3):
+        one.push(bytes([5 + index]) * 256, index)
+    assert [sample.get_buffer().extract_dup(0, 1)[0] for sample in one.end()] == [5, 6, 7]
+
+
+def test_a_late_frame_is_skipped_and_counted(gst: Any, run: Any) -> None:
+    one = run("network=cubic latency-budget=0")
+    one.caps("GRAY8", 16, 16)
+    one.push(bytes(256), 0)
+    assert one.sink.emit("try-pull-sample", 30 * gst.Gst.SECOND) is not None
+    late = gst.Gst.Event.new_qos(gst.Gst.QOSType.UNDERFLOW, 2.0, 2 * TICK, 1000)  # the sink's: 1000 + 2 ticks was late
+    assert one.sink.get_static_pad("sink").push_event(late)
+    for index in range(1, 8):
+        one.push(bytes(256), index)
+    times = [sample.get_buffer().pts for sample in one.end()]
+    assert times == [1000 + index * TICK for index in range(3, 8)]
+    message = one.pipeline.get_bus().timed_pop_filtered(0, gst.Gst.MessageType.QOS)
+    assert message.src == one.element
+
+
+@pytest.mark.parametrize(("options", "frames"), [("", 0), ("latency-budget=85", 2), ("latency-budget=39", 0)])
+def test_latency_is_what_is_waited_for(gst: Any, options: str, frames: int) -> None:
+    """Two cores have room for three frames at 25 a second; more cores for more."""
+    text = (
+        "videotestsrc is-live=true ! video/x-raw,format=GRAY8,width=32,height=32,framerate=25/1 ! identity name=before "
+    )
+    pipeline = gst.Gst.parse_launch(f"{text} ! vsrupscale name=up network=cubic {options} ! fakesink")
+    try:
+        pipeline.set_state(gst.Gst.State.PLAYING)
+        assert pipeline.get_state(30 * gst.Gst.SECOND)[1] == gst.Gst.State.PLAYING
+        least = {}
+        for name in ("before", "up"):
+            query = gst.Gst.Query.new_latency()
+            assert pipeline.get_by_name(name).get_static_pad("src").query(query)
+            live, least[name], _ = query.parse_latency()
+            assert live
+        added = (least["up"] - least["before"]) / TICK
+        room = min(len(os.sched_getaffinity(0)), 4)
+        assert min(frames, room) <= added < frames + 1
+    finally:
+        pipeline.set_state(gst.Gst.State.NULL)
+
+
+def test_what_cannot_run_is_said_in_a_line(gst: Any, run: Any) -> None:
+    for options, line in (("network=nonesuch", "no network 'nonesuch'"), ("backend=nonesuch", "no backend 'nonesuch'")):
+        one = run(options)
+        one.caps("GRAY8", 16, 16)
+        one.push(bytes(256), 0)
+        assert one.error()[0].startswith(line)
+
+
+def test_a_buffer_too_small_is_an_error(gst: Any, run: Any) -> None:
+    one = run("network=cubic")
+    one.caps("I420", 16, 16)
+    one.push(bytes(100), 0)
+    assert one.error()[0].startswith("a buffer of 100 bytes can't hold I420 16x16")
+
+
+def test_interlaced_video_is_warned_of(gst: Any, run: Any) -> None:
+    one = run("network=cubic")
+    one.caps("GRAY8", 16, 16, ",interlace-mode=interleaved")
+    one.push(bytes(256), 0)
+    message = one.pipeline.get_bus().timed_pop_filtered(30 * gst.Gst.SECOND, gst.Gst.MessageType.WARNING)
+    assert "deinterlace" in message.parse_warning()[0].message
+
+
+def test_libraries_that_cannot_throw_together_are_told() -> None:
+    """In the order loaded; the real thing ends the process."""
+    from vsr.live.gstreamer.unwinding import libraries, mixed
+
+    assert mixed(["/usr/bin/python3", "/lib/libstdc++.so.6", "/lib/libgcc_s.so.1", "/lib/libunwind.so.8"])
+    assert not mixed(["/lib/libunwind.so.8", "/lib/libstdc++.so.6"])
+    assert not mixed(["/lib/libstdc++.so.6", "/lib/libunwind-x86_64.so.8"])
+    assert any("libc.so" in name for name in libraries())

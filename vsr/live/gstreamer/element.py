@@ -67,7 +67,7 @@ class Upscale(GstBase.BaseTransform):  # type: ignore[misc] # PyGObject has no t
 
     def do_get_property(self, spec: Any) -> Any:
         if spec.name == "engine":
-            return self._work.label if self._work else ""
+            return "" if self._work is None else self._work.label
         return self._options[spec.name]
 
     def do_set_property(self, spec: Any, value: Any) -> None:
@@ -153,11 +153,11 @@ class Upscale(GstBase.BaseTransform):  # type: ignore[misc] # PyGObject has no t
     @property
     def latency(self) -> int:
         """Nanoseconds a frame takes here."""
-        return round(self._work.latency * Gst.SECOND) if self._work else 0
+        return 0 if self._work is None else round(self._work.latency * Gst.SECOND)
 
     def _drain(self) -> None:
         """Pushes what is in work; what comes after a refusal is dropped."""
-        while self._work:
+        while self._work is not None and not self._work.empty:
             if self.srcpad.push(self._work.finish()) != Gst.FlowReturn.OK:
                 self._drop()
 
@@ -174,7 +174,7 @@ class Upscale(GstBase.BaseTransform):  # type: ignore[misc] # PyGObject has no t
 
     def _say(self, kind: Any, line: str) -> None:
         told = GLib.Error.new_literal(Gst.StreamError.quark(), line, Gst.StreamError.FAILED)
-        self.post_message(kind(self, told, DEBUG))
+        self.post_message(kind(self, told, line))  # of an info message gst-launch prints only this
 
 
 def _answer(pad: Any, element: Any, query: Any) -> bool:

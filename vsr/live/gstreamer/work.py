@@ -66,8 +66,9 @@ class Work:
         self.note = f"{spec} to {target.width}x{target.height}: {self.label} ({choice.why})"
         self._flight: deque[_InWork] = deque()
 
-    def __len__(self) -> int:
-        return len(self._flight)
+    @property
+    def empty(self) -> bool:
+        return not self._flight
 
     @property
     def full(self) -> bool:
