@@ -59,7 +59,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class State:
-    """All that control remembers; `shares` are of the present level, the newest last."""
+    """All that control remembers; `shares` are of the present level, the newest last.
+
+    `quickest` has each rung's quickest frame, warm-up included: it tells how much dearer one is than another, whatever
+    else the machine does meanwhile.
+    """
 
     level: int = 0
     since: float = -inf
@@ -68,6 +72,7 @@ class State:
     wanted: float = 0.0
     average: float = 0.0
     shares: tuple[float, ...] = ()
+    quickest: tuple[float, ...] = ()
 
 
 def rung_of(level: int, rungs: int) -> tuple[int, int]:
@@ -85,7 +90,7 @@ def follow(state: State, timing: Timing, rungs: tuple[Rung, ...], control: Contr
     """The state after one more frame, and the change it leads to."""
     if timing.level != state.level:  # begun before the last change
         return state, None
-    state = _seen(state, timing)
+    state = _seen(state, timing, rungs)
     if timing.time - state.since < control.dwell:
         return state, None
     late = sum(share > 1 for share in state.shares[-control.window :])
@@ -93,7 +98,7 @@ def follow(state: State, timing: Timing, rungs: tuple[Rung, ...], control: Contr
         reason = f"{late} of {min(control.window, len(state.shares))} frames late"
         return _lowered(state, timing.time, control), Decision(timing.time, state.level + 1, reason)
     if state.level and _calm(state, timing.time, control):
-        predicted = _predicted(state, rungs)
+        predicted = _predicted(state)
         if predicted <= 1 - control.headroom:
             reason = f"{predicted:.0%} of the time predicted"
             risen = replace(moved(state, timing.time, state.level - 1), rose=timing.time)
@@ -106,12 +111,15 @@ def moved(state: State, time: float, level: int) -> State:
     return replace(state, level=level, since=time, average=0.0, shares=())
 
 
-def _seen(state: State, timing: Timing) -> State:
+def _seen(state: State, timing: Timing, rungs: tuple[Rung, ...]) -> State:
     had = timing.deadline - (timing.time - timing.taken)
     share = min(timing.taken / had, WORST) if had > 0 else WORST
     average = state.average + SMOOTHING * (share - state.average) if state.shares else share
     missed = timing.time if share > 1 else state.missed
-    return replace(state, missed=missed, average=average, shares=(*state.shares[1 - LOOKED_AT :], share))
+    before, here = state.quickest or tuple(rung.seconds for rung in rungs), rung_of(state.level, len(rungs))[0]
+    quickest = tuple(min(best, timing.taken) if n == here else best for n, best in enumerate(before))
+    shares = (*state.shares[1 - LOOKED_AT :], share)
+    return replace(state, missed=missed, average=average, shares=shares, quickest=quickest)
 
 
 def _lowered(state: State, time: float, control: Control) -> State:
@@ -128,11 +136,11 @@ def _calm(state: State, time: float, control: Control) -> bool:
     return len(state.shares) >= control.window and time - max(state.since, state.missed) >= wanted
 
 
-def _predicted(state: State, rungs: tuple[Rung, ...]) -> float:
+def _predicted(state: State) -> float:
     """The share on the level above: this one's average or 95th percentile, whichever is more, by the rungs' times."""
-    here, above = (rung_of(level, len(rungs))[0] for level in (state.level, state.level - 1))
+    here, above = (state.quickest[rung_of(level, len(state.quickest))[0]] for level in (state.level, state.level - 1))
     p95 = sorted(state.shares)[ceil(0.95 * len(state.shares)) - 1]
-    return max(state.average, p95) * rungs[above].seconds / rungs[here].seconds
+    return max(state.average, p95) * above / here
 
 
 def replay(lines: Iterable[Mapping[str, Any]]) -> list[Decision]:

@@ -100,7 +100,7 @@ class Loop:
                 self._meter.count("captured")
                 for late in self._captured.put(item):
                     late.frame.release()
-                    self._meter.count("dropped waiting")
+                    self._meter.count("dropped while engines opened" if self._stage.opening else "dropped waiting")
         finally:
             self._captured.close()
 

@@ -66,6 +66,8 @@ class LiveStage:
         self._state = State()
         self._asked: deque[int] = deque()  # steps by hand, not taken yet
         self._odd = False
+        self._ready = 0.0  # since when there are engines: frames that waited for them aren't late for that
+        self.opening = False  # engines, which takes a while; read from any thread
         self.decision = ""  # the last change of rung, in words
 
     def take(self, captured: Captured) -> Shown | None:
@@ -124,8 +126,9 @@ class LiveStage:
         self._retired = [ladder for ladder in self._retired if ladder.leased]
         for ladder in idle:
             ladder.close()
-        self._ladder, self._state = None, State()
+        self._ladder, self._state, self.opening = None, State(), True
         self._ladder, self._spec = self._open(spec), spec
+        self.opening, self._ready = False, self._clock()
         for note in self._ladder.notes:
             self._say(note)
         self._log(header(self._ladder.rungs, self._control))
@@ -159,7 +162,8 @@ class LiveStage:
         self._last = _Last(source, result, named(level, self._ladder.rungs))
         self._meter.took("wait", begin - captured.at)
         self._meter.took("upscale", ready - begin)
-        time, deadline, taken = (round(t, DIGITS) for t in (ready, captured.at + self._budget, ready - begin))
+        due = max(captured.at, self._ready) + self._budget
+        time, deadline, taken = (round(t, DIGITS) for t in (ready, due, ready - begin))
         self._told(Timing(time, deadline, taken, level))
         return self._shown(captured, self._last, ready, repeated=False)
 

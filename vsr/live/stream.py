@@ -1,0 +1,217 @@
+"""Source: a camera, a stream or a file at its own pace, with its sound; a stream that breaks off is connected again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from vsr.colour import read_facts
+from vsr.decode import Timeline
+from vsr.demux import READ_ERRORS, video_stream
+from vsr.errors import InputError
+from vsr.limits import LIMITS, check_size
+from vsr.live.feeds import Feed, why
+from vsr.live.intake import Intake
+from vsr.live.protocol import Captured, Sound
+from vsr.report import Report
+from vsr.settings import Limits
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+    from vsr.frame import TrackFacts
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds between attempts to connect again; doubled each time
+PATIENCE = 60.0  # seconds without a frame after which a lost stream is given up
+NOMINAL = 30  # frames a second where a stream names no rate
+
+
+class Broken(Exception):
+    """A connection ended, or said nothing for too long."""
+
+
+@dataclass(frozen=True)
+class Join:
+    """Where one connection's time goes on from the one's before.
+
+    Args:
+        seconds: presentation time of its last packet.
+        at: when that had come.
+    """
+
+    seconds: Fraction
+    at: float
+
+
+class StreamSource:
+    """Frames and sound of a feed, as `vsr.live.protocol.Source`.
+
+    Args:
+        limits: its `timeout` is how long a stream may say nothing.
+        say: is told of every break, and of damage, once each.
+        patience: seconds without a frame after which a stream is given up.
+
+    Raises:
+        InputError: it can't be opened, or has no video.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        limits: Limits = LIMITS,
+        say: Callable[[str], None] = lambda line: None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._feed, self._limits, self._say, self._patience = feed, limits, say, patience
+        self._container: InputContainer | None = feed.open()
+        video = video_stream(self._container, feed.label, limits)
+        self.rate = None if video.average_rate is None else Fraction(video.average_rate)
+        self.label = f"{feed.label} {video.codec_context.width}x{video.codec_context.height}"
+        self.sound: Any = next(iter(self._container.streams.audio), None)
+        self._intake, self._closed, self._report = Intake(), Event(), Report()
+        self._number = 0
+        self._join: Join | None = None
+        self._start: tuple[float, Fraction] | None = None  # of a paced one: when it began, and at which time
+
+    @property
+    def leased(self) -> int:
+        """Frames nobody has released yet."""
+        return self._intake.leased
+
+    def frames(self) -> Iterator[Captured | Sound]:
+        """Ends within the timeout after `close`. Raises InputError after `patience` seconds in vain."""
+        while (container := self._container or self._again()) is not None:
+            try:
+                yield from self._connection(container)
+                if not self._feed.lasting:
+                    return
+                raise Broken("the sender has ended")
+            except Broken as broken:
+                if not self._feed.lasting:
+                    raise InputError(f"{self._feed.label}: {broken}") from broken
+                if not self._closed.is_set():
+                    self._say(f"{self._feed.label}: {broken}; connecting again")
+            finally:
+                container.close()
+                self._container = None
+
+    def _again(self) -> InputContainer | None:
+        """A new connection; None once the source is closed. Raises InputError when patience is at its end."""
+        begin, wait = time.monotonic(), FIRST_WAIT
+        while not self._closed.wait(wait):
+            try:
+                container = self._feed.open()
+            except InputError as error:
+                if time.monotonic() - begin > self._patience:
+                    raise InputError(f"{error}; given up after {self._patience:g} s") from error
+                wait = min(2 * wait, LONGEST_WAIT)
+            else:
+                self._say(f"{self._feed.label}: connected again")
+                return container
+        return None
+
+    def _connection(self, container: InputContainer) -> Iterator[Captured | Sound]:
+        video = video_stream(container, self._feed.label, self._limits)
+        sound = next(iter(container.streams.audio), None) if self.sound is not None else None
+        track = _Track(video, self._feed.label, self._limits)
+        for packet in self._packets(container, [video, *([sound] if sound else [])]):
+            if packet.stream is not video:
+                yield Sound(packet, time.monotonic())
+                continue
+            for picture in self._decoded(video, packet):
+                yield self._captured(track, picture)
+        for picture in self._decoded(video, None):
+            yield self._captured(track, picture)
+
+    def _packets(self, container: InputContainer, streams: list[Any]) -> Iterator[Packet[Any]]:
+        """Of one connection, their times going on from the last one's."""
+        shift: Fraction | None = None
+        coming = container.demux(streams)
+        while not self._closed.is_set():
+            try:
+                packet = next(coming, None)
+            except READ_ERRORS as error:
+                raise Broken(why(error, self._limits)) from error
+            if packet is None:
+                return
+            if not packet.size:
+                continue
+            time_base, stamp = packet.time_base, packet.pts if packet.pts is not None else packet.dts
+            if stamp is not None:
+                shift = self._shift(stamp * time_base) if shift is None else shift
+                packet.pts, packet.dts = (
+                    t if t is None else t + round(shift / time_base) for t in (packet.pts, packet.dts)
+                )
+                self._join = Join(stamp * time_base + shift, time.monotonic())
+            yield packet
+
+    def _shift(self, seconds: Fraction) -> Fraction:
+        """What to add to the times of a connection that begins at `seconds`: the time nothing came counts."""
+        if self._join is None:
+            return Fraction(0)
+        return self._join.seconds + Fraction(time.monotonic() - self._join.at).limit_denominator(1000) - seconds
+
+    def _decoded(self, video: VideoStream, packet: Packet[Any] | None) -> list[VideoFrame]:
+        try:
+            return video.codec_context.decode(packet)
+        except READ_ERRORS as error:
+            if not self._report.damaged_packets:
+                self._say(f"{self._feed.label}: damaged ({why(error, self._limits)}); going on")
+            self._report.damaged(f"frame {self._number}")
+            return []
+
+    def _captured(self, track: _Track, picture: VideoFrame) -> Captured:
+        self._pace(track.seconds(picture))
+        at, number = time.monotonic(), self._number
+        self._number += 1
+        pts, duration = track.stamp(picture)
+        frame = self._intake.frame(picture, track.facts(picture), pts, track.timeline.time_base, duration)
+        return Captured(frame, at, number)
+
+    def _pace(self, seconds: Fraction | None) -> None:
+        """Waits until a frame of a file is due."""
+        if not self._feed.paced or seconds is None:
+            return
+        if self._start is None:
+            self._start = time.monotonic(), seconds
+        begin, first = self._start
+        self._closed.wait(max(0.0, begin + float(seconds - first) - time.monotonic()))
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class _Track:
+    """What is to know of a connection's video track."""
+
+    def __init__(self, video: VideoStream, name: str, limits: Limits) -> None:
+        self._video, self._name, self._limits = video, name, limits
+        time_base = video.time_base or Fraction(1, 90_000)
+        rate = video.average_rate or NOMINAL
+        self.timeline = Timeline(time_base, None, max(1, round(1 / (rate * time_base))))
+        self._facts: TrackFacts | None = None
+        self._size = (0, 0)
+
+    def facts(self, picture: VideoFrame) -> TrackFacts:
+        """Read anew at each new size. Raises InputError for one that is over the limit."""
+        size = (picture.width, picture.height)
+        if self._facts is None or size != self._size:
+            check_size(self._name, *size, self._limits)
+            self._facts, self._size = read_facts(self._video, picture), size
+        return self._facts
+
+    def stamp(self, picture: VideoFrame) -> tuple[int, int]:
+        return self.timeline.stamp(picture.pts, picture.dts, picture.duration)
+
+    def seconds(self, picture: VideoFrame) -> Fraction | None:
+        """When it is to be shown, as it says itself."""
+        stamp = picture.pts if picture.pts is not None else picture.dts
+        return None if stamp is None else stamp * self.timeline.time_base
