@@ -116,7 +116,8 @@ class ScreenSource:
         found = display.window(display.root if window is None else window)
         area = f"{region.width}x{region.height}+{region.x}+{region.y}" if region else str(found and found.size)
         self.label = f"screen {display.name} {area}" if window is None else str(found)
-        self.rate = Fraction(rate)
+        self._rate = rate
+        self.rate: Fraction | None = Fraction(rate)
         self._facts, self._intake, self._closed = screen_facts(chroma), Intake(chroma), Event()
         if not self._scene.shielded:
             say(UNSHIELDED)
@@ -140,7 +141,7 @@ class ScreenSource:
         while (place := self._awaited()) is not None:
             try:
                 with closing(
-                    open_grabber(self._by, self._display.name, place, int(self.rate), cursor=self._cursor)
+                    open_grabber(self._by, self._display.name, place, self._rate, cursor=self._cursor)
                 ) as g:
                     while not self._closed.is_set() and self._steady(g):
                         yield g.grab()
@@ -152,7 +153,7 @@ class ScreenSource:
                 self._closed.wait(TICK)
 
     def _grabber(self, place: Place) -> Grabber:
-        return open_grabber(self._by, self._display.name, place, int(self.rate), cursor=self._cursor)
+        return open_grabber(self._by, self._display.name, place, self._rate, cursor=self._cursor)
 
     def _steady(self, grabber: Grabber) -> bool:
         place = self._scene.now()
