@@ -15,6 +15,7 @@ Precision = Literal["auto", "int8", "bf16", "fp16", "float32"]
 Weights = Literal["auto", "clean", "stream"]
 Audio = Literal["copy", "transcode", "none"]
 Sink = Literal["null", "md5", "y4m"]
+Scaling = Literal["fit", "integer"]
 Verification = Literal["sample", "full", "none"]
 Tiling = Literal["none", "fast", "moderate", "full"]
 Hardware = Literal["this", "same-capability", "ampere+"]
@@ -25,6 +26,7 @@ AUDIO: tuple[Audio, ...] = ("copy", "transcode", "none")
 Resume = Literal["auto", "never"]
 RESUMES: tuple[Resume, ...] = ("auto", "never")
 SINKS: tuple[Sink, ...] = ("null", "md5", "y4m")
+SCALINGS: tuple[Scaling, ...] = ("fit", "integer")
 VERIFICATIONS: tuple[Verification, ...] = ("sample", "full", "none")
 TILINGS: tuple[Tiling, ...] = ("none", "fast", "moderate", "full")
 HARDWARE: tuple[Hardware, ...] = ("this", "same-capability", "ampere+")
@@ -112,7 +114,7 @@ class LiveSettings:
     screen: str | None = None  # WxH+X+Y, or "" for all of it
     device: str | None = None  # a camera or capture card, as /dev/video0
     input: str | None = None  # address of a stream, or a file played at its own pace
-    output: str = "window"  # window, null, y4m, or what `vsr.live.sinks.open_sink` takes: device, address, file
+    output: str = "window"  # window, null, y4m, or a camera's device, an address, a file
     engine: EngineSettings = field(default_factory=lambda: EngineSettings(streams=1))
     limits: Limits = field(default_factory=Limits)
     rate: int | None = None  # frames a second of capture at most; None: 60 of a screen, else what comes
@@ -120,6 +122,10 @@ class LiveSettings:
         None  # seconds from capture to upscaled; None: a frame's at the source's rate, of 30 a second
     )
     fixed: bool = False  # the chosen network, however late it is
+    cursor: bool = False  # the mouse pointer is captured too
+    fullscreen: bool = False  # of the window shown
+    vsync: bool = True  # it waits for the screen's refresh
+    scaling: Scaling = "fit"  # fit enlarges to the window, integer by whole factors
     overwrite: bool = False
 
     def validate(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from vsr import __version__
 from vsr.cli.options import OneLine
 from vsr.cli.stop import Stop
 from vsr.errors import VsrError
-from vsr.settings import BACKENDS, PRECISIONS, SCALES, WEIGHTS, EngineSettings, Limits, LiveSettings
+from vsr.settings import BACKENDS, PRECISIONS, SCALES, SCALINGS, WEIGHTS, EngineSettings, Limits, LiveSettings
 
 EPILOG = """examples:
   vsr-live --list                               windows, screens and cameras there are
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--device", metavar="PATH", help="camera or capture card, as /dev/video0")
     what.add_argument("--list", action="store_true", help="show windows, screens and devices")
     what.add_argument("--rate", type=int, metavar="FPS", help="frames a second of capture at most (screens: 60)")
+    what.add_argument("--cursor", action="store_true", help="with the mouse pointer")
     what.add_argument("--timeout", type=float, default=Limits.timeout, metavar="S",
                       help="how long a source may be silent (default 10 s)")  # fmt: skip
     net = p.add_argument_group("network")
@@ -53,6 +55,11 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--sink", default="window", metavar="WHERE",
                      help="window (default), y4m (to standard output, for a player), null, /dev/videoN, "
                           "rtmp://, rtsp:// or udp:// address, or a file's name")  # fmt: skip
+    out.add_argument("--fullscreen", action="store_true", help="the window fills the screen")
+    out.add_argument(
+        "--scaling", choices=SCALINGS, default="fit", help="to the window: fit (default), or whole factors"
+    )
+    out.add_argument("--no-vsync", action="store_true", help="show at once, torn pictures and all")
     out.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     out.add_argument("--stats", type=Path, metavar="FILE", help="figures of every frame and second as JSON lines")
     p.add_argument("--quiet", action="store_true", help="only errors")
@@ -83,6 +90,10 @@ def settings_of(args: argparse.Namespace) -> LiveSettings:
         rate=args.rate,
         budget=None if args.budget is None else args.budget / 1000,
         fixed=args.fixed,
+        cursor=args.cursor,
+        fullscreen=args.fullscreen,
+        vsync=not args.no_vsync,
+        scaling=args.scaling,
         overwrite=args.overwrite,
     )
     settings.validate()
@@ -110,13 +121,19 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _dispatch(args: argparse.Namespace, stop: Stop) -> int:
+    from vsr.live.choose import listing, open_sink, open_source
+
+    if args.list:
+        print(*listing(), sep="\n")
+        return 0
     settings = settings_of(args)
-    from vsr.live.choose import open_sink, open_source
     from vsr.live.run import Ends, run
 
-    sink = open_sink(settings)
-    ends = Ends(open_source(settings), sink)
-    run(settings, ends, stats=args.stats, say=lambda line: _say(args, line), stop=stop)
+    def say(line: str) -> None:
+        _say(args, line)
+
+    with closing(open_source(settings, say)) as source:
+        run(settings, Ends(source, open_sink(settings, say)), stats=args.stats, say=say, stop=stop)
     return 0
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vsr.frame import CHROMA_SITES, FULL, SUBSAMPLING, Frame, PlanarFormat, Plane
 from vsr.pictures import matrix
+from vsr.settings import Scaling
 
-Scaling = Literal["fit", "integer"]
 Rectangle = tuple[int, int, int, int]  # left, bottom, width, height in pixels, as OpenGL counts
 # Weights of red and blue in luma, H.273 table 4; 5 is BT.470 System B, G.
 WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087)}

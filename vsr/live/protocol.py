@@ -120,8 +120,10 @@ class Source(Protocol):
     """
 
     label: str
-    rate: Fraction | None
     sound: Any
+
+    @property
+    def rate(self) -> Fraction | None: ...
 
     def frames(self) -> Iterator[Captured | Sound]:
         """As they come, each at most once, in a thread of the loop's; ends when the source does.

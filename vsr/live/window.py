@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vsr.errors import OutputError, VerificationError
 from vsr.live import overlay
-from vsr.live.painter import Painter, Scaling, fitted
+from vsr.live.painter import Painter, fitted
 from vsr.live.protocol import Console, Policy, Shown, Sound, Source
 from vsr.pictures import bgr, store
+from vsr.settings import Scaling
 
 if TYPE_CHECKING:
     from vsr.frame import Frame
