@@ -13,10 +13,20 @@ import torch
 from onnx import ModelProto, load_model_from_string
 
 from vsr.backends.pytorch.evaluator import Evaluator
+from vsr.device.facts import GpuFacts
 from vsr.device.fake import FakeDevice
 
 MAGIC = b"fake plan "
 SCRATCH = 4096
+FACTS = GpuFacts(
+    name="Fake GPU",
+    compute_capability="9.0",
+    multiprocessors=132,
+    l2_bytes=50 << 20,
+    memory_gib=80,
+    cuda="13.0",
+    driver="580.95.05",
+)
 TYPES = {2: "uint8", 6: "int32"}  # TensorProto's element types
 
 

@@ -21,9 +21,10 @@ LIGHT = (
     "vsr.cli.stop",
     "vsr.cli.doctor",
     "vsr.cli.plugin",
+    "vsr.cli.plan",
     "vsr.cli.live",
 )
-COMMANDS = ("run", "train", "eval", "doctor", "live")
+COMMANDS = ("run", "train", "eval", "doctor", "live", "plan")
 SECONDS = 0.3 if "CI" in os.environ else 0.15  # the promise is 0.15; shared CI machines are slow and busy
 TRIES = 20
 

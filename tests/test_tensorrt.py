@@ -30,7 +30,7 @@ CLASSES = {  # what the package calls TensorRT's objects
     "parser": "OnnxParser",
     "config": "IBuilderConfig",
     "timings": "ITimingCache",
-    "_runtime": "Runtime",
+    "runtime": "Runtime",
     "engine": "ICudaEngine",
     "context": "IExecutionContext",
     "_context": "IExecutionContext",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from fake_tensorrt import MAGIC, FakeTensorRT
+from fake_tensorrt import FACTS, MAGIC, FakeTensorRT
 from strong import assert_close, chosen, luma_model, planes, spec
 from vsr.backends.half import halved
 from vsr.backends.pytorch.evaluator import Evaluator
@@ -30,16 +30,6 @@ from vsr.graph import FrameSpec, describe
 from vsr.models import Exact, LumaModel, ModelChoice
 from vsr.plans import PlanCache, PlanError
 from vsr.settings import PlanSettings
-
-FACTS = GpuFacts(
-    name="Fake GPU",
-    compute_capability="9.0",
-    multiprocessors=132,
-    l2_bytes=50 << 20,
-    memory_gib=80,
-    cuda="13.0",
-    driver="580.95.05",
-)
 
 
 def opened(
@@ -120,6 +110,18 @@ def test_plans_and_timings_are_kept(tmp_path: Path) -> None:
     assert other.built[0].timings.given == b"times"
     assert len(cache.stored()) == 2
     assert cache.stored()[0].facts["gpu"]["name"] == "Fake GPU"
+
+
+def test_a_plan_built_with_other_settings_is_taken(tmp_path: Path) -> None:
+    """`vsr-plan build --level 5` is for the runs that follow."""
+    cache = PlanCache(tmp_path / "plans")
+    opened(tmp_path, spec(), luma_model(), cache=cache, settings=PlanSettings(level=5))
+    run, _ = opened(tmp_path, spec(), luma_model(), cache=cache)
+    assert not run.built
+    asked, _ = opened(tmp_path, spec(), luma_model(), cache=cache, settings=PlanSettings())
+    assert len(asked.built) == 1
+    other, _ = opened(tmp_path, spec(size=(42, 24)), luma_model(), cache=cache)
+    assert other.built[0].builder_optimization_level == 3
 
 
 def test_tensorrt_rtx_is_given_no_timing_cache(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def upscaling(
     thread: same pixels, and the tests' oracle.
     """
     with UpscaleStage(job.network.applied(engine)) as stage:
-        stage.prepare(_spec(job.source))
+        stage.prepare(first_spec(job.source))
         with decoded(job, report, chunks) as frames:
             waiting = prefetch(frames, depth, Frame.release)
             with closing(prefetch(_labelled(stage, waiting, report), depth, Frame.release)) as results:
@@ -202,7 +202,8 @@ def upscaling(
             stage.close()  # gives back the frames it has, while their decoder is there
 
 
-def _spec(source: Source) -> FrameSpec:
+def first_spec(source: Source) -> FrameSpec:
+    """What the engine is opened for, as the first frame tells."""
     location = source.facts.colour.chroma_location
     return FrameSpec(format=source.format, width=source.width, height=source.height, location=location)
 

@@ -78,7 +78,9 @@ def parser() -> argparse.ArgumentParser:
     net.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs it (auto: openvino)")
     net.add_argument("--precision", choices=PRECISIONS, default="auto", help="default: the fastest without loss here")
     net.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
-    net.add_argument("--memory", type=_bytes, default=0, metavar="SIZE", help="may be taken, e.g. 500M; else tiles")
+    net.add_argument(
+        "--memory", type=size_in_bytes, default=0, metavar="SIZE", help="may be taken, e.g. 500M; else tiles"
+    )
     enc = p.add_argument_group("encoder")
     enc.add_argument("--codec", help="FFmpeg encoder (default: libx264, for HDR libx265, else what stores the samples)")
     enc.add_argument("--crf", type=float, help="constant quality (default 18 for libx264)")
@@ -179,7 +181,8 @@ def _rate(text: str) -> Fraction:
         raise argparse.ArgumentTypeError(f"{text!r} is no rate: frames per second, e.g. 25 or 24000/1001") from None
 
 
-def _bytes(text: str) -> int:
+def size_in_bytes(text: str) -> int:
+    """A number, perhaps with K, M or G."""
     number, unit = (text[:-1], UNITS[text[-1].lower()]) if text[-1:].lower() in UNITS else (text, 1)
     try:
         return int(float(number) * unit)

@@ -39,13 +39,7 @@ class TensorRTExecutor:
         self._trt, self._device, self._log = trt, device, listening(trt)
         self._inputs = _tensors(INPUTS, spec.format, spec.width, spec.height)
         self._outputs = _tensors(OUTPUTS, spec.format, spec.width * scale, spec.height * scale)
-        self._runtime = trt.Runtime(self._log)
-        if host_code:
-            self._runtime.engine_host_code_allowed = True
-        self.engine = self._runtime.deserialize_cuda_engine(plan)
-        if self.engine is None:
-            text = self._log.text()
-            raise _memory(text) if out_of_memory(text) else PlanError(text)
+        self._runtime, self.engine = load_engine(trt, plan, self._log, host_code=host_code)
         self._check()
 
     def bind(self, source: DeviceBuffer, target: DeviceBuffer, stream: Stream) -> Bound:
@@ -117,6 +111,18 @@ def _tensors(names: tuple[str, ...], format: PlanarFormat, width: int, height: i
         shape = ((rows * columns + 1) // 2,) if packed else (1, 1, rows, columns)
         tensors.append(_Tensor(name, "int32" if packed else "uint8", shape, offset))
     return tensors
+
+
+def load_engine(trt: Any, plan: bytes, log: Any, *, host_code: bool) -> tuple[Any, Any]:
+    """The runtime, to be kept as long as the engine, and the engine. Raises PlanError, DeviceMemoryError."""
+    runtime = trt.Runtime(log)
+    if host_code:
+        runtime.engine_host_code_allowed = True
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        text = log.text()
+        raise _memory(text) if out_of_memory(text) else PlanError(text)
+    return runtime, engine
 
 
 def _memory(text: str) -> DeviceMemoryError:

@@ -1,0 +1,202 @@
+"""vsr-plan, on made-up GPUs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from clips import Clip
+from fake_tensorrt import FACTS, FakeTensorRT
+from vsr.backends.machine import Machine
+from vsr.backends.tensorrt.inspection import Layer, kinds, layers
+from vsr.backends.tensorrt.prepare import open_executor
+from vsr.cli.plan import main
+from vsr.device.fake import FakeDevice
+from vsr.errors import UsageError
+from vsr.models import resolve
+from vsr.planning import found, inspect, make, plain_spec, spec_of
+from vsr.plans import PlanCache, PlanError
+from vsr.settings import EngineSettings, PlanSettings
+
+# What the inspectors of TensorRT 10 and 11 write differs in the last lists.
+TEN = {
+    "Layers": [
+        {
+            "Name": "Reformatting CopyNode for Input Tensor 0 to conv0",
+            "LayerType": "Reformat",
+            "Outputs": [{"Name": "a", "Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}],
+        },
+        {"Name": "conv0", "LayerType": "CaskConvolution", "Outputs": []},
+    ],
+    "Bindings": ["y", "y_up"],
+}
+ELEVEN = {
+    "Layers": [
+        {"Name": "conv0", "LayerType": "kgen", "Outputs": [{"Name": "a", "Format": "Row major", "Datatype": "Half"}]},
+        {"Name": "conv1", "LayerType": "kgen"},
+    ],
+    "I/O Tensors": [{"Name": "y"}],
+}
+
+
+def machine(obstacle: str = "") -> tuple[Machine, list[FakeDevice]]:
+    devices: list[FakeDevice] = []
+
+    def device(index: int) -> FakeDevice:
+        devices.append(FakeDevice(index))
+        return devices[-1]
+
+    return Machine(hint=lambda: True, tensorrt=lambda: obstacle, torch=lambda index: "", device=device), devices
+
+
+def opening(cache: PlanCache) -> Callable[..., Any]:
+    return lambda choice, what, device, **options: open_executor(
+        FakeTensorRT(device), choice, what, device, FACTS, cache, **options
+    )
+
+
+@pytest.mark.parametrize(("alpha", "parts"), [(False, 1), (True, 2)])
+def test_a_plan_is_made_for_what_a_run_will_ask_for(tmp_path: Path, alpha: bool, parts: int) -> None:
+    cache, said = PlanCache(tmp_path / "plans"), []  # type: ignore[var-annotated]
+    here, devices = machine()
+    what = plain_spec((64, 48), 10)
+    what = replace(what, format=replace(what.format, alpha=alpha))
+    engine = EngineSettings(backend="tensorrt", scale=3)
+    make(engine, what, PlanSettings(), progress=lambda *_: None, said=said.append, machine=here, open=opening(cache))
+    facts = [plan.facts for plan in cache.stored()]
+    assert {fact["precision"] for fact in facts} == {"fp16"}
+    assert len(facts) == parts
+    assert said[0] == "m4c16 x3 for yuv420p10le 64x48: tensorrt 11.4 fp16, Fake GPU"
+    assert all(device._closed for device in devices)
+
+
+def test_what_is_in_the_way_is_said() -> None:
+    here, _ = machine("TensorRT isn't installed")
+    with pytest.raises(UsageError, match="no plans can be made here: TensorRT isn't installed"):
+        make(
+            EngineSettings(), plain_spec((64, 48), 8), PlanSettings(), progress=print, said=print, machine=here,
+            open=print,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("depth", [7, 16])
+def test_a_depth_that_tensorrt_has_not_is_refused(depth: int) -> None:
+    with pytest.raises(UsageError, match="8 to 15 bits"):
+        plain_spec((64, 48), depth)
+
+
+def told(text: str) -> tuple[Layer, ...]:
+    """What is read from an inspector that says `text`."""
+    inspector = SimpleNamespace(get_engine_information=lambda kind: text)
+    engine = SimpleNamespace(create_engine_inspector=lambda: inspector)
+    return layers(FakeTensorRT(FakeDevice()), engine)
+
+
+@pytest.mark.parametrize(
+    ("described", "kind", "form"),
+    [
+        (TEN, {"Reformat": 1, "CaskConvolution": 1}, ("Channel major FP16 format where channel % 8 == 0",)),
+        (ELEVEN, {"kgen": 2}, ("Half Row major",)),
+        ({"Layers": ["conv0"]}, {"unknown": 1}, ()),
+    ],
+)
+def test_both_inspectors_are_read(described: dict[str, Any], kind: dict[str, int], form: tuple[str, ...]) -> None:
+    found = told(json.dumps(described))
+    assert kinds(found) == kind
+    assert found[0].outputs == form
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"Layers": [1]}', '{"Layers": 3}'])
+def test_an_inspector_that_says_something_else_is_an_error(text: str) -> None:
+    with pytest.raises(PlanError, match="isn't known here"):
+        told(text)
+
+
+def filled(folder: Path) -> PlanCache:
+    cache = PlanCache(folder / "plans")
+    for size in (64, 66):
+        device = FakeDevice()
+        choice = resolve(EngineSettings(), 8)
+        open_executor(FakeTensorRT(device), choice, plain_spec((size, 48), 8), device, FACTS, cache)
+    return cache
+
+
+def test_a_plan_is_inspected(tmp_path: Path) -> None:
+    cache = filled(tmp_path)
+    plan = cache.stored()[0]
+    trt = FakeTensorRT(FakeDevice(), layers=json.dumps(TEN))
+    assert [layer.reformats for layer in inspect(found(cache, plan.digest[:10]), trt)] == [True, False]
+    with pytest.raises(UsageError, match="no plans begin with 'xyz'"):
+        found(cache, "xyz")
+    with pytest.raises(UsageError, match="several plans begin with ''"):
+        found(cache, "")
+
+
+def test_a_video_decides_as_it_would_for_a_run(tmp_path: Path) -> None:
+    clip = Clip(pts=range(2), size=(64, 48)).write(tmp_path / "clip.mkv")
+    engine, what = spec_of(str(clip), EngineSettings(backend="openvino", scale=3))
+    assert str(what) == "yuv420p 64x48"
+    assert engine.weights in ("clean", "stream")
+
+
+def test_the_command_line_lists_and_cleans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path))
+    assert main(["list"]) == 0
+    assert "no plans" in capsys.readouterr().out
+    cache = filled(tmp_path)
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all(word in lines[1] for word in ("m4c16 x2", "yuv420p 66x48", "tensorrt 11.4.0.106", "Fake GPU", "today"))
+    assert main(["list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [plan["key"] for plan in listed["plans"]] == [plan.digest for plan in cache.stored()]
+    assert main(["clean", "--older-than", "1"]) == 0
+    assert capsys.readouterr().out == "0 plans deleted, 0.0M\n"
+    assert main(["clean", "--all"]) == 0
+    assert capsys.readouterr().out.startswith("2 plans deleted")
+    assert cache.stored() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (["build"], 2, "name a video, or give --size"),
+        (["build", "a.mp4", "--size", "64x48"], 2, "name a video, or give --size"),
+        (["build", "--size", "64x48", "--depth", "16"], 2, "8 to 15 bits"),
+        (["build", "--size", "64x48", "--level", "9"], 2, "level be from 0 to 5"),
+        (["clean"], 2, "say what: --all"),
+        (["inspect", "abc"], 2, "no plans begin with 'abc'"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    code: int,
+    error: str,
+) -> None:
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path))
+    assert main(words) == code
+    said = capsys.readouterr().err
+    assert error in said
+    assert said.startswith("vsr-plan: ")
+
+
+def test_a_folder_that_others_can_write_to_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path))
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans").chmod(0o777)
+    assert main(["list"]) == 4
+    assert "written by others" in capsys.readouterr().err

@@ -1,0 +1,218 @@
+"""vsr-plan: TensorRT's plans, built ahead, listed, looked into, deleted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vsr.cli.options import OneLine, dimensions, size_in_bytes
+from vsr.errors import OutputError, UsageError, VsrError
+from vsr.settings import HARDWARE, SCALES, TILINGS, WEIGHTS, EngineSettings, PlanSettings
+
+if TYPE_CHECKING:
+    from vsr.plans import StoredPlan
+
+INTERRUPTED = 130
+EPILOG = """A plan is what TensorRT makes of a network for one GPU, one size and one kind of samples. vsr-run builds the
+one it needs and keeps it; a plan built ahead saves that wait. A run takes the plan that was used last, so one built
+here with other settings is used from then on. Plans are code: they are kept in a folder that only you can write to.
+
+exit codes: 0, 1 TensorRT or the GPU failed, 2 usage, 3 input, 4 cache folder, 6 memory, 130 interrupted"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns 0, or the exit code of the error it printed."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.do(arguments)
+    except VsrError as error:
+        print(f"vsr-plan: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # Python would complain once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OutputError.exit_code
+    except KeyboardInterrupt:
+        print("vsr-plan: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    if (arguments.input is None) == (arguments.size is None):
+        raise UsageError("name a video, or give --size WxH (and --depth)")
+    from vsr.planning import make, plain_spec, spec_of
+
+    engine = EngineSettings(
+        backend="tensorrt",
+        scale=arguments.scale,
+        network=arguments.network,
+        model=arguments.model,
+        weights=arguments.weights,
+        precision=arguments.precision,
+        devices=(arguments.device,) if arguments.device else (),
+    )
+    plan = PlanSettings(
+        workspace=arguments.workspace,
+        level=arguments.level,
+        tiling=arguments.tiling,
+        hardware=arguments.hardware,
+        any_version=arguments.any_version,
+    )
+    plan.validate()
+    if arguments.input is None:
+        spec = plain_spec(arguments.size, arguments.depth)
+    else:
+        engine, spec = spec_of(arguments.input, engine)
+    with _Bar(hidden=arguments.quiet) as bar:
+        make(engine, spec, plan, progress=bar.update, said=bar.say)
+
+
+class _Bar:
+    """How far a build is, on standard error."""
+
+    def __init__(self, *, hidden: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+        self._progress = Progress(*columns, console=Console(stderr=True), disable=hidden)
+        self._task = self._progress.add_task("", total=1.0)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, share: float, phase: str) -> None:
+        self._progress.update(self._task, completed=share, description=phase)
+
+    def say(self, line: str) -> None:
+        self._progress.print(line, markup=False, highlight=False)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from vsr.planning import stored
+
+    cache = stored()
+    plans = cache.stored()
+    if arguments.json:
+        print(json.dumps({"version": 1, "plans": [_entry(plan) for plan in plans]}))
+        return
+    if not plans:
+        print(f"no plans in {cache.folder}")
+        return
+    rows: list[tuple[str, ...]] = [("KEY", "NETWORK", "FRAMES", "PRECISION", "LIBRARY", "GPU", "SIZE", "USED")]
+    rows += [_row(plan) for plan in plans]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _row(plan: StoredPlan) -> tuple[str, ...]:
+    facts, days = plan.facts, (time.time() - plan.used) / 86400
+    return (
+        plan.digest[:12],
+        f"{facts.get('network', '?')} x{facts.get('scale', '?')}",
+        str(facts.get("frames", "?")),
+        str(facts.get("precision", "?")),
+        f"{facts.get('library', '?')} {facts.get('version', '')}",
+        str(facts.get("gpu", {}).get("name", "?")),
+        f"{plan.nbytes / 2**20:.1f}M",
+        f"{days:.0f} days ago" if days >= 1 else "today",
+    )
+
+
+def _entry(plan: StoredPlan) -> dict[str, Any]:
+    return {
+        "key": plan.digest,
+        "path": str(plan.path),
+        "bytes": plan.nbytes,
+        "used": plan.used,
+        "build_seconds": plan.seconds,
+        **plan.facts,
+    }
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    from vsr.backends.tensorrt.inspection import kinds
+    from vsr.backends.tensorrt.library import import_tensorrt
+    from vsr.planning import found, inspect, stored
+
+    plan = found(stored(), arguments.key)
+    layers = inspect(plan, import_tensorrt())
+    counts = kinds(layers)
+    if arguments.json:
+        every = [{"name": layer.name, "kind": layer.kind, "outputs": layer.outputs} for layer in layers]
+        print(json.dumps({"version": 1, **_entry(plan), "kinds": counts, "layers": every}))
+        return
+    for layer in layers:
+        print(f"{layer.kind:<20} {layer.name[:80]}  -> {', '.join(layer.outputs)}")
+    print(", ".join(f"{count} {kind}" for kind, count in counts.most_common()))
+    print(f"{len(layers)} layers, {counts['Reformat']} of them only reformat (one at each end of a network is normal)")
+
+
+def _clean(arguments: argparse.Namespace) -> None:
+    if not (arguments.all or arguments.older_than or arguments.keep):
+        raise UsageError("say what: --all, --older-than DAYS, --keep SIZE")
+    from vsr.planning import stored
+
+    gone = stored().clean(older=arguments.older_than * 86400, larger=arguments.keep)
+    print(f"{len(gone)} plan{'' if len(gone) == 1 else 's'} deleted, {sum(p.nbytes for p in gone) / 2**20:.1f}M")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLine(
+        prog="vsr-plan",
+        description="TensorRT's plans: build them ahead, list, inspect and delete them.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    build = commands.add_parser("build", help="build the plan for a video, or for frames of a size")
+    build.set_defaults(do=_build)
+    build.add_argument("input", nargs="?", help="a video: its size, samples and scale decide")
+    build.add_argument("--size", type=dimensions, metavar="WxH", help="instead of a video: of its frames, 4:2:0")
+    build.add_argument("--depth", type=int, default=8, metavar="N", help="with --size: bits of a sample (default 8)")
+    build.add_argument("--scale", type=int, choices=SCALES, default=2, help="factor (default 2)")
+    build.add_argument("--network", default=EngineSettings.network, help="as vsr-run's")
+    build.add_argument("--model", type=Path, metavar="FILE", help="your own luma network, ONNX")
+    build.add_argument("--weights", choices=WEIGHTS, default="auto", help="as vsr-run's")
+    build.add_argument(
+        "--precision", choices=("auto", "fp16", "float32", "int8"), default="auto", help="default: as vsr-run takes"
+    )
+    build.add_argument("--device", type=int, default=0, metavar="N", help="GPU (default 0)")
+    effort = build.add_argument_group("how it is built")
+    effort.add_argument("--level", type=int, default=PlanSettings.level, metavar="0-5", help="effort (default 3)")
+    effort.add_argument("--tiling", choices=TILINGS, default="none", help="effort for kernels sharing the cache")
+    effort.add_argument(
+        "--workspace", type=size_in_bytes, default=PlanSettings.workspace, metavar="SIZE", help="default 1G"
+    )
+    effort.add_argument("--hardware", choices=HARDWARE, default="this", help="GPUs it runs on (default: this model)")
+    effort.add_argument("--any-version", action="store_true", help="for later TensorRT versions too; may be slower")
+    build.add_argument("--quiet", action="store_true", help="only errors")
+    shown = commands.add_parser("list", help="the plans there are")
+    shown.set_defaults(do=_list)
+    inspect = commands.add_parser("inspect", help="the layers of a plan; needs its GPU and TensorRT")
+    inspect.set_defaults(do=_inspect)
+    inspect.add_argument("key", help="how its key begins, by vsr-plan list")
+    for command in (shown, inspect):
+        command.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    clean = commands.add_parser("clean", help="delete plans")
+    clean.set_defaults(do=_clean)
+    clean.add_argument("--all", action="store_true", help="every plan, and how fast kernels were found to be")
+    clean.add_argument("--older-than", type=float, default=0.0, metavar="DAYS", help="not used for so long")
+    clean.add_argument(
+        "--keep", type=size_in_bytes, default=0, metavar="SIZE", help="those used longest ago, until the rest fits"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
