@@ -10,7 +10,7 @@ import numpy.typing as npt
 from vsr.live.protocol import Snapshot
 
 LINE, MARGIN, SIZE = 18, 8, 0.45  # pixels; OpenCV's factor of its font
-BACK, TEXT = (0, 0, 0, 170), (255, 255, 255, 255)  # R, G, B, opacity
+BACK, TEXT = (0, 0, 0, 200), (255, 255, 255, 255)  # R, G, B, opacity
 
 
 def lines(snapshot: Snapshot, sizes: str, *, enlarged: bool, keys: str) -> list[str]:
