@@ -1,19 +1,23 @@
-"""What tests of the slots share: an executor in NumPy for the fake device, frames that poison, random schedules."""
+"""What tests of the slots share: executors for the fake device, frames that poison, random schedules."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import numpy as np
+import torch
+from onnx import ModelProto
 
 from strong import assert_close, planes, spec
 from vsr.backends.cuda import SlotEngine
 from vsr.backends.engine import Ticket
+from vsr.backends.pytorch.executor import DenseNetwork
 from vsr.device.fake import POISON, FakeDevice
 from vsr.device.memory import PinnedMemory
-from vsr.device.protocol import DeviceBuffer, Stream
+from vsr.device.protocol import Device, DeviceBuffer, DeviceError, Stream
 from vsr.frame import Colour, Frame, FramePool, Lease, Planes, TrackFacts
 from vsr.graph import FrameSpec
 
@@ -81,6 +85,57 @@ class _Repeating:
         if not self.scratch.closed:
             self.scratch.close()
             self.executor.bound -= 1
+
+
+class OnFake:
+    """`DenseNetwork` on the CPU, as an executor of the fake device."""
+
+    label = "torch on the fake device"
+
+    def __init__(self, device: FakeDevice, described: ModelProto) -> None:
+        self.device, self.network = device, DenseNetwork(described, fused=True)
+        self.input_nbytes, self.output_nbytes = self.network.input_nbytes, self.network.output_nbytes
+
+    def bind(self, source: DeviceBuffer, target: DeviceBuffer, stream: Stream) -> _OnFake:
+        return _OnFake(self, source, target, stream)
+
+    def close(self) -> None: ...
+
+
+class _OnFake:
+    def __init__(self, executor: OnFake, source: DeviceBuffer, target: DeviceBuffer, stream: Stream) -> None:
+        self.executor, self.buffers, self.stream = executor, (source, target), stream
+
+    def launch(self) -> None:
+        device = self.executor.device
+
+        def compute() -> None:
+            source, target = (torch.from_numpy(device.bytes(b.address, b.nbytes)) for b in self.buffers)
+            self.executor.network.between(source, target)()
+
+        device.compute(self.stream, compute)
+
+    def close(self) -> None: ...
+
+
+class Failing:
+    """A device of which one kind of call fails at its n-th time."""
+
+    def __init__(self, device: Device, name: str, at: int) -> None:
+        self._device, self._name, self._left = device, name, at
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._device, name)
+        if name != self._name:
+            return value
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            self._left -= 1
+            if self._left < 0:
+                raise DeviceError(f"{name}: as asked")
+            return value(*arguments, **options)
+
+        return call
 
 
 class PoisonedLease(Lease):

@@ -12,7 +12,7 @@ import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch.overrides import TorchFunctionMode
 
-from slots import pooled
+from slots import OnFake, pooled
 from strong import assert_close, luma_model, planes, spec
 from vsr.backends.cuda import SlotEngine
 from vsr.backends.half import halved
@@ -20,7 +20,6 @@ from vsr.backends.pytorch.evaluator import Evaluator, folded
 from vsr.backends.pytorch.executor import DenseNetwork
 from vsr.device.fake import FakeDevice
 from vsr.device.memory import PinnedMemory
-from vsr.device.protocol import DeviceBuffer, Stream
 from vsr.frame import FramePool, Planes
 from vsr.graph import Edges, FrameSpec, describe
 
@@ -36,37 +35,6 @@ SPECS = [
     spec("grey", 8, (20, 20)),
     spec("grey", 16, (13, 11)),
 ]
-
-
-class OnFake:
-    """`DenseNetwork` on the CPU, as an executor of the fake device."""
-
-    label = "torch on the fake device"
-
-    def __init__(self, device: FakeDevice, described: ModelProto) -> None:
-        self.device, self.network = device, DenseNetwork(described, fused=True)
-        self.input_nbytes, self.output_nbytes = self.network.input_nbytes, self.network.output_nbytes
-
-    def bind(self, source: DeviceBuffer, target: DeviceBuffer, stream: Stream) -> _OnFake:
-        return _OnFake(self, source, target, stream)
-
-    def close(self) -> None: ...
-
-
-class _OnFake:
-    def __init__(self, executor: OnFake, source: DeviceBuffer, target: DeviceBuffer, stream: Stream) -> None:
-        self.executor, self.buffers, self.stream = executor, (source, target), stream
-
-    def launch(self) -> None:
-        device = self.executor.device
-
-        def compute() -> None:
-            source, target = (torch.from_numpy(device.bytes(b.address, b.nbytes)) for b in self.buffers)
-            self.executor.network.between(source, target)()
-
-        device.compute(self.stream, compute)
-
-    def close(self) -> None: ...
 
 
 def evaluated(described: ModelProto, given: Planes) -> list[Any]:
