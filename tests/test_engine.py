@@ -8,20 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slots import OnFake
 from strong import assert_close, chosen, frame, luma_model, spec
 from vsr.backends import cache_folder
+from vsr.backends.cuda import SlotEngine
 from vsr.backends.engine import Engine, InFlight, Ticket
 from vsr.backends.openvino import OpenVINOEngine
 from vsr.backends.pytorch.engine import PyTorchEngine
 from vsr.backends.tiled import Grid, TiledEngine
+from vsr.device.fake import FakeDevice
 from vsr.errors import UsageError
 from vsr.frame import Frame, FramePool
+from vsr.graph import describe
 from vsr.settings import EngineSettings
 
 WHAT = spec("420", 8, (41, 27))
 
 
-@pytest.fixture(params=["openvino", "pytorch", "tiled"])
+@pytest.fixture(params=["openvino", "pytorch", "tiled", "slots"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     choice = chosen(tmp_path, luma_model(2), "float32")
     opened: Engine
@@ -29,6 +33,9 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         opened = OpenVINOEngine(choice, WHAT, threads=2)
     elif request.param == "pytorch":
         opened = PyTorchEngine(choice, WHAT)
+    elif request.param == "slots":
+        device = FakeDevice()
+        opened = SlotEngine(device, OnFake(device, describe(luma_model(2), WHAT)), WHAT, 2)
     else:
         grid = Grid(spec=WHAT, width=16, height=16, halo=8)
         opened = TiledEngine(grid, OpenVINOEngine(choice, grid.tile, threads=2), 2)
