@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vsr.backends.pytorch.operators import OPERATORS, SETTINGS, Operator, conv_relu
+from vsr.backends.pytorch.operators import OPERATORS, SETTINGS, ConvRelu, Operator
 from vsr.backends.pytorch.resize import Attributes
 from vsr.errors import InputError
 
@@ -133,7 +133,7 @@ def _fused(steps: list[_Step], outputs: list[str]) -> list[_Step]:
     for index, step in enumerate(steps):
         given = step.inputs[0] if step.kind == "Relu" else None
         if isinstance(given, str) and given in convolutions and reads.count(given) == 1:
-            result[index] = replace(steps[convolutions[given]], operator=conv_relu, outputs=step.outputs)
+            result[index] = replace(steps[convolutions[given]], operator=ConvRelu(), outputs=step.outputs)
             result[convolutions[given]] = None
     return [step for step in result if step is not None]
 

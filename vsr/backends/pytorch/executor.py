@@ -62,38 +62,20 @@ class TorchExecutor:
     """
 
     def __init__(self, device: Device, described: ModelProto, precision: str) -> None:
-        self.index, self._described = device.index, described
-        self._name = f"pytorch {torch.__version__.partition('+')[0]} {precision}", device.name
-        self._fused = True
-        self._network: DenseNetwork | None = None
-        network = self._loaded()
-        self.input_nbytes, self.output_nbytes = network.input_nbytes, network.output_nbytes
-
-    @property
-    def label(self) -> str:
-        return f"{self._name[0]}{'' if self._fused else ', unfused'}, {self._name[1]}"
+        self.index = device.index
+        self.label = f"pytorch {torch.__version__.partition('+')[0]} {precision}, {device.name}"
+        with self.running():
+            self.network: DenseNetwork | None = DenseNetwork(described, f"cuda:{self.index}", tuned=True, fused=True)
+            torch.cuda.current_stream().synchronize()  # slots read the weights in other streams
+        self.input_nbytes, self.output_nbytes = self.network.input_nbytes, self.network.output_nbytes
 
     def bind(self, source: DeviceBuffer, target: DeviceBuffer, stream: Stream) -> _Bound:
         return _Bound(self, source, target, stream)
 
     def close(self) -> None:
         with self.running():
-            self._network = None
+            self.network = None
             torch.cuda.empty_cache()
-
-    def tried(self, source: Tensor, target: Tensor) -> Callable[[], None]:
-        """What runs the network from and to these bytes, after one run of it in the current stream."""
-        run = self._loaded().between(source, target)
-        try:
-            run()
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError:  # cuDNN has no such kernel
-            if not self._fused:
-                raise
-            self._fused, self._network = False, None
-            return self.tried(source, target)
-        return run
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -107,21 +89,16 @@ class TorchExecutor:
             kind = DeviceMemoryError if "out of memory" in str(error) else DeviceError
             raise kind(f"torch: {' '.join(str(error).split())[:300]}") from error
 
-    def _loaded(self) -> DenseNetwork:
-        if self._network is None:
-            with self.running():
-                self._network = DenseNetwork(self._described, f"cuda:{self.index}", tuned=True, fused=self._fused)
-                torch.cuda.current_stream().synchronize()  # slots read the weights in other streams
-        return self._network
-
 
 class _Bound:
     def __init__(self, executor: TorchExecutor, source: DeviceBuffer, target: DeviceBuffer, stream: Stream) -> None:
+        assert executor.network is not None, "bound after close()"
         self._executor = executor
         with executor.running():
             self._stream = torch.cuda.ExternalStream(stream.handle, device=executor.index)
-            with torch.cuda.stream(self._stream):  # cuDNN tries its kernels now, in memory that nobody need keep
-                self._run = executor.tried(*(_bytes(buffer, executor.index) for buffer in (source, target)))
+            self._run = executor.network.between(_bytes(source, executor.index), _bytes(target, executor.index))
+            with torch.cuda.stream(self._stream):
+                self._run()  # cuDNN tries its kernels, in memory that nobody need keep
             self._stream.synchronize()
             torch.cuda.empty_cache()
             self._pool: torch.cuda.MemPool | None = torch.cuda.MemPool()

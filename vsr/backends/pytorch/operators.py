@@ -54,14 +54,26 @@ def _conv(at: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None)
     return functional.conv2d(x, weight, bias, strides, (top, left), dilations, group)
 
 
-def conv_relu(at: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Conv, then Relu; one kernel where cuDNN has it."""
-    strides, dilations = at.get("strides", [1, 1]), at.get("dilations", [1, 1])
-    top, left, bottom, right = _conv_pads(at, x, weight, strides, dilations)
-    wide = x.shape[1] % _ALIGNED == weight.shape[0] % _ALIGNED == 0
-    if x.is_cuda and x.dtype == torch.float16 and wide and (top, left) == (bottom, right):
-        return torch.cudnn_convolution_relu(x, weight, bias, strides, [top, left], dilations, at.get("group", 1))
-    return _conv(at, x, weight, bias).relu_()
+class ConvRelu:
+    """Conv, then Relu; one kernel where cuDNN has it for this convolution, which the first run finds out."""
+
+    def __init__(self) -> None:
+        self._fused = True
+
+    def __call__(self, at: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        strides, dilations, group = at.get("strides", [1, 1]), at.get("dilations", [1, 1]), at.get("group", 1)
+        top, left, bottom, right = _conv_pads(at, x, weight, strides, dilations)
+        wide = x.shape[1] % _ALIGNED == weight.shape[0] % _ALIGNED == 0
+        if self._fused and x.is_cuda and x.dtype == torch.float16 and wide and (top, left) == (bottom, right):
+            try:
+                return torch.cudnn_convolution_relu(
+                    x, weight, bias, strides, [top, left], dilations, at.get("group", 1)
+                )
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:
+                self._fused = False
+        return _conv(at, x, weight, bias).relu_()
 
 
 def _conv_pads(at: Attributes, x: Tensor, weight: Tensor, strides: list[int], dilations: list[int]) -> list[int]:
