@@ -19,6 +19,8 @@ from strong import assert_close, frame, spec
 from vsr.backends.cuda import SlotEngine
 from vsr.backends.half import halved
 from vsr.backends.pytorch.evaluator import Evaluator
+from vsr.backends.pytorch.executor import TorchExecutor
+from vsr.device import open_device
 from vsr.device.fake import FakeDevice
 from vsr.device.memory import PinnedMemory
 from vsr.device.protocol import Device, DeviceError, DeviceMemoryError, Executor
@@ -62,8 +64,6 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         fake.close()
         return
     request.getfixturevalue("gpu")
-    from vsr.backends.pytorch.executor import TorchExecutor
-    from vsr.device import open_device
 
     device = open_device()
     yield Bench(device, lambda described, precision: TorchExecutor(device, described, precision), real=True)

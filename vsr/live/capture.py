@@ -140,9 +140,7 @@ class ScreenSource:
         missing: float | None = None  # since when
         while (place := self._awaited()) is not None:
             try:
-                with closing(
-                    open_grabber(self._by, self._display.name, place, self._rate, cursor=self._cursor)
-                ) as g:
+                with closing(open_grabber(self._by, self._display.name, place, self._rate, cursor=self._cursor)) as g:
                     while not self._closed.is_set() and self._steady(g):
                         yield g.grab()
                         missing = None

@@ -66,9 +66,7 @@ class ConvRelu:
         wide = x.shape[1] % _ALIGNED == weight.shape[0] % _ALIGNED == 0
         if self._fused and x.is_cuda and x.dtype == torch.float16 and wide and (top, left) == (bottom, right):
             try:
-                return torch.cudnn_convolution_relu(
-                    x, weight, bias, strides, [top, left], dilations, at.get("group", 1)
-                )
+                return torch.cudnn_convolution_relu(x, weight, bias, strides, [top, left], dilations, group)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError:
