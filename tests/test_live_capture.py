@@ -15,10 +15,10 @@ from screens import Painted, until, xvfb
 from vsr.errors import InputError, UsageError
 from vsr.frame import Chroma, Frame
 from vsr.live.capture import Region, ScreenSource
-from vsr.live.grab import Grabbing
 from vsr.live.protocol import Captured
 from vsr.live.x11 import Display, Window, chosen
 from vsr.pictures import bgr
+from vsr.settings import Grab
 
 RED, GREEN = (0, 0, 255), (0, 255, 0)  # B, G, R
 
@@ -67,7 +67,7 @@ def colour(picture: np.ndarray, row: int, column: int) -> tuple[int, int, int]:
 
 
 @contextmanager
-def watching(name: str, window: Painted, by: Grabbing = "auto") -> Iterator[Watching]:
+def watching(name: str, window: Painted, by: Grab = "auto") -> Iterator[Watching]:
     display, said = Display(name), list[str]()
     source = ScreenSource(display, window.id, by=by, rate=50, say=said.append)
     watched = Watching(source, said)
@@ -84,7 +84,7 @@ def watching(name: str, window: Painted, by: Grabbing = "auto") -> Iterator[Watc
 
 @pytest.mark.parametrize("by", ["x11grab", "mss"])
 @pytest.mark.parametrize("size", [(160, 120), (161, 121)])
-def test_a_window_is_captured_sample_by_sample(screen: str, by: Grabbing, size: tuple[int, int]) -> None:
+def test_a_window_is_captured_sample_by_sample(screen: str, by: Grab, size: tuple[int, int]) -> None:
     window = Painted(screen, "plain", "red", (30, 20, *size))
     window.fill(0x00FF00, size[0] - 8, size[1] - 8, 8, 8)
     with watching(screen, window, by) as watched:

@@ -15,6 +15,7 @@ Precision = Literal["auto", "int8", "bf16", "fp16", "float32"]
 Weights = Literal["auto", "clean", "stream"]
 Audio = Literal["copy", "transcode", "none"]
 Sink = Literal["null", "md5", "y4m"]
+Grab = Literal["auto", "x11grab", "mss"]
 Scaling = Literal["fit", "integer"]
 Verification = Literal["sample", "full", "none"]
 Tiling = Literal["none", "fast", "moderate", "full"]
@@ -26,6 +27,7 @@ AUDIO: tuple[Audio, ...] = ("copy", "transcode", "none")
 Resume = Literal["auto", "never"]
 RESUMES: tuple[Resume, ...] = ("auto", "never")
 SINKS: tuple[Sink, ...] = ("null", "md5", "y4m")
+GRABS: tuple[Grab, ...] = ("auto", "x11grab", "mss")
 SCALINGS: tuple[Scaling, ...] = ("fit", "integer")
 VERIFICATIONS: tuple[Verification, ...] = ("sample", "full", "none")
 TILINGS: tuple[Tiling, ...] = ("none", "fast", "moderate", "full")
@@ -123,6 +125,8 @@ class LiveSettings:
     )
     fixed: bool = False  # the chosen network, however late it is
     cursor: bool = False  # the mouse pointer is captured too
+    grab: Grab = "auto"  # what captures screens; auto: x11grab where PyAV has it
+    pairs: Path = Path()  # folder for pairs of pictures that a window's key saves
     fullscreen: bool = False  # of the window shown
     vsync: bool = True  # it waits for the screen's refresh
     scaling: Scaling = "fit"  # fit enlarges to the window, integer by whole factors

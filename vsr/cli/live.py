@@ -11,7 +11,7 @@ from vsr import __version__
 from vsr.cli.options import OneLine
 from vsr.cli.stop import Stop
 from vsr.errors import VsrError
-from vsr.settings import BACKENDS, PRECISIONS, SCALES, SCALINGS, WEIGHTS, EngineSettings, Limits, LiveSettings
+from vsr.settings import BACKENDS, GRABS, PRECISIONS, SCALES, SCALINGS, WEIGHTS, EngineSettings, Limits, LiveSettings
 
 EPILOG = """examples:
   vsr-live --list                               windows, screens and cameras there are
@@ -32,12 +32,13 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     what = p.add_argument_group("what to upscale, one of these")
     what.add_argument("input", nargs="?", help="address of a stream (rtsp, rtmp, udp, http), or a file at its own pace")
-    what.add_argument("--window", metavar="TITLE", help="the window whose title has this, or its number")
+    what.add_argument("--window", metavar="TITLE", help='the window whose title has this, its number, or "click"')
     what.add_argument("--screen", nargs="?", const="", metavar="WxH+X+Y", help="the screen, or a part of it")
     what.add_argument("--device", metavar="PATH", help="camera or capture card, as /dev/video0")
     what.add_argument("--list", action="store_true", help="show windows, screens and devices")
     what.add_argument("--rate", type=int, metavar="FPS", help="frames a second of capture at most (screens: 60)")
     what.add_argument("--cursor", action="store_true", help="with the mouse pointer")
+    what.add_argument("--grab", choices=GRABS, default="auto", help="what captures screens (auto: x11grab)")
     what.add_argument("--timeout", type=float, default=Limits.timeout, metavar="S",
                       help="how long a source may be silent (default 10 s)")  # fmt: skip
     net = p.add_argument_group("network")
@@ -60,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
         "--scaling", choices=SCALINGS, default="fit", help="to the window: fit (default), or whole factors"
     )
     out.add_argument("--no-vsync", action="store_true", help="show at once, torn pictures and all")
+    out.add_argument("--pairs", type=Path, default=Path(), metavar="FOLDER",
+                     help="where the window's key p saves source and result (default: here)")  # fmt: skip
     out.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     out.add_argument("--stats", type=Path, metavar="FILE", help="figures of every frame and second as JSON lines")
     p.add_argument("--quiet", action="store_true", help="only errors")
@@ -91,6 +94,8 @@ def settings_of(args: argparse.Namespace) -> LiveSettings:
         budget=None if args.budget is None else args.budget / 1000,
         fixed=args.fixed,
         cursor=args.cursor,
+        grab=args.grab,
+        pairs=args.pairs,
         fullscreen=args.fullscreen,
         vsync=not args.no_vsync,
         scaling=args.scaling,

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from vsr.errors import InputError, UsageError
 from vsr.frame import Chroma
-from vsr.live.grab import Grabber, Grabbing, Missed, Place, available, open_grabber
+from vsr.live.grab import Grabber, Missed, Place, available, open_grabber
 from vsr.live.intake import Intake, screen_facts
 from vsr.live.protocol import Captured
+from vsr.settings import Grab
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -108,7 +109,7 @@ class ScreenSource:
         rate: int = 60,
         cursor: bool = False,
         chroma: Chroma = "444",
-        by: Grabbing = "auto",
+        by: Grab = "auto",
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._display, self._cursor, self._by, self._say = display, cursor, available(by), say
@@ -140,9 +141,9 @@ class ScreenSource:
         missing: float | None = None  # since when
         while (place := self._awaited()) is not None:
             try:
-                with closing(open_grabber(self._by, self._display.name, place, self._rate, cursor=self._cursor)) as g:
-                    while not self._closed.is_set() and self._steady(g):
-                        yield g.grab()
+                with closing(self._grabber(place)) as grabber:
+                    while not self._closed.is_set() and self._steady(grabber):
+                        yield grabber.grab()
                         missing = None
             except Missed as error:
                 missing = missing or time.monotonic()

@@ -26,16 +26,28 @@ def open_source(settings: LiveSettings, say: Say) -> Source:
             return StreamSource(device_feed(settings.device, limits, settings.rate), limits=limits, say=say)
         assert settings.input is not None
         return StreamSource(feed_of(settings.input, limits), limits=limits, say=say)
+    return _screen(settings, say)
+
+
+def _screen(settings: LiveSettings, say: Say) -> Source:
     from vsr.live.capture import Region, ScreenSource
     from vsr.live.x11 import Display
 
-    display, rate = Display(), settings.rate or SCREEN_RATE
-    chroma: Chroma = "444" if settings.output == "window" else "420"  # what players, encoders and cameras take
-    if settings.window is not None:
-        window = display.find(settings.window).id
-        return ScreenSource(display, window, rate=rate, chroma=chroma, cursor=settings.cursor, say=say)
     region = Region.of(settings.screen) if settings.screen else None
-    return ScreenSource(display, region=region, rate=rate, chroma=chroma, cursor=settings.cursor, say=say)
+    display = Display()
+    if settings.window == "click":
+        say("click into the window to upscale")
+    chroma: Chroma = "444" if settings.output == "window" else "420"  # what players, encoders and cameras take
+    return ScreenSource(
+        display,
+        None if settings.window is None else display.find(settings.window).id,
+        region,
+        rate=settings.rate or SCREEN_RATE,
+        cursor=settings.cursor,
+        chroma=chroma,
+        by=settings.grab,
+        say=say,
+    )
 
 
 def open_sink(settings: LiveSettings, say: Say) -> Sink:
@@ -44,8 +56,8 @@ def open_sink(settings: LiveSettings, say: Say) -> Sink:
         case "window":
             from vsr.live.window import Window
 
-            fullscreen, scaling = settings.fullscreen, settings.scaling
-            return Window(vsync=settings.vsync, fullscreen=fullscreen, scaling=scaling, say=say)
+            options = {"vsync": settings.vsync, "fullscreen": settings.fullscreen}
+            return Window(**options, scaling=settings.scaling, pairs=settings.pairs, say=say)
         case "null":
             return NullSink()
         case "y4m":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import av
 import av.error
@@ -13,11 +13,10 @@ from av.video.frame import VideoFrame
 
 from vsr.errors import InputError
 from vsr.limits import LIMITS, check_size
+from vsr.settings import Grab
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-
-Grabbing = Literal["auto", "x11grab", "mss"]
 
 
 class Missed(Exception):
@@ -55,12 +54,12 @@ class Grabber(Protocol):
     def close(self) -> None: ...
 
 
-def available(by: Grabbing) -> Grabbing:
+def available(by: Grab) -> Grab:
     """The one that will grab; auto is x11grab where PyAV was built with it."""
     return by if by != "auto" else "x11grab" if "x11grab" in av.formats_available else "mss"
 
 
-def open_grabber(by: Grabbing, display: str, place: Place, rate: int, *, cursor: bool) -> Grabber:
+def open_grabber(by: Grab, display: str, place: Place, rate: int, *, cursor: bool) -> Grabber:
     """What captures `place`.
 
     Args:
