@@ -191,7 +191,8 @@ def test_memory_ends(device: Device) -> None:
             device.allocate(2 * total)
         assert caught.value.exit_code == 6
         device.allocate(SIZE).close()
-        assert device.memory() == (free, total)
+        assert device.memory()[1] == total
+        assert abs(device.memory()[0] - free) < 64 << 20  # others use a real one too
 
 
 def test_what_was_closed_is_not_used(device: Device) -> None:
@@ -226,10 +227,12 @@ def test_calls_need_the_context_in_their_thread(device: Device) -> None:
     failures = []
 
     def other() -> None:
-        try:
-            device.event()
-        except DeviceError as error:
-            failures.append(error)
+        """In a thread of its own: torch may have left the context current in this one."""
+        for call in (device.event, device.stream, lambda: device.allocate(SIZE), lambda: device.pinned(SIZE)):
+            try:
+                call()
+            except DeviceError as error:
+                failures.append(error)
         with device.current():
             stream.synchronize()
             stream.close()
@@ -238,9 +241,7 @@ def test_calls_need_the_context_in_their_thread(device: Device) -> None:
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
-    with pytest.raises(DeviceError):
-        device.allocate(SIZE)
-    assert len(failures) == 1
+    assert len(failures) == 4
     forgive(device)
 
 
@@ -319,7 +320,8 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("stub")
     library, options = folder / "libcuda.so.1", ["-shared", "-fPIC", "-O1", "-Wl,-soname,libcuda.so.1", "-o"]
     subprocess.run([compiler, *options, library, HERE / "stub_cuda.c", "-ldl", "-lpthread"], check=True)
-    return os.environ | {"LD_LIBRARY_PATH": str(folder), "STUB_CUDA": "1", "REQUIRE_GPU": "1"}
+    path = os.pathsep.join([str(folder), os.environ.get("LD_LIBRARY_PATH", "")])
+    return os.environ | {"LD_LIBRARY_PATH": path, "STUB_CUDA": "1", "REQUIRE_GPU": "1"}
 
 
 # PyCUDA links to all of the driver's calls, the stub has those that are made: they are looked up when they are.
