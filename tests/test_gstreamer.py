@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from gstreamer import gstreamer
+from screens import until, xvfb
 from strong import assert_close, frame, planes, spec
+from test_choice import Plan, engines_of
 from vsr import Upscaler
+from vsr.device.protocol import DeviceError, DeviceMemoryError
 from vsr.frame import Planes
 from vsr.graph import FrameSpec
+from vsr.live.x11 import Display
 from vsr.settings import EngineSettings
 from vsr.upscaler import UpscaleStage
 
@@ -371,3 +379,84 @@ def test_libraries_that_cannot_throw_together_are_told() -> None:
     assert not mixed(["/lib/libunwind.so.8", "/lib/libstdc++.so.6"])
     assert not mixed(["/lib/libstdc++.so.6", "/lib/libunwind-x86_64.so.8"])
     assert any("libc.so" in name for name in libraries())
+
+
+@pytest.mark.parametrize("kind", [DeviceError, DeviceMemoryError])
+def test_no_buffer_is_lost_whenever_an_engine_breaks(gst: Any, kind: type[DeviceError]) -> None:
+    from vsr.live.gstreamer.caps import info
+    from vsr.live.gstreamer.work import Work
+
+    def caps(width: int, height: int) -> Any:
+        text = f"video/x-raw,format=GRAY8,width={width},height={height},framerate=25/1"
+        return info(gst.Gst.Caps.from_string(text))
+
+    for call in range(1, 40):
+        plan, got = Plan({call: kind}), []
+        work = Work(
+            EngineSettings(),
+            caps(32, 16),
+            caps(64, 32),
+            live=call % 2 == 0,
+            budget=120,
+            engines=lambda settings, plan=plan: engines_of(plan),
+        )
+        for index in range(8):
+            wanted = gst.Gst.Buffer.new_allocate(None, 64 * 32, None)
+            work.start(gst.Gst.Buffer.new_wrapped(bytes([index]) * 512), wanted)
+            got += [work.finish()] if work.full else []
+        while not work.empty:
+            got.append(work.finish())
+        work.close()
+        assert [buffer.extract_dup(0, 64 * 32) for buffer in got] == [bytes([index]) * 2048 for index in range(8)]
+        assert plan.calls < call or any("failed" in note or "memory" in note or "not " in note for note in work.notes)
+
+
+@contextmanager
+def game(display: str, folder: Path) -> Iterator[int]:
+    """chocolate-doom playing its first demonstration with freedoom's data; the window's number."""
+    program = shutil.which("chocolate-doom", path=f"{os.environ['PATH']}:/usr/games")
+    data = Path("/usr/share/games/doom/freedoom1.wad")
+    if program is None or not data.exists():
+        pytest.skip("chocolate-doom or freedoom isn't installed")
+    environment = os.environ | {"DISPLAY": display, "HOME": str(folder), "SDL_AUDIODRIVER": "dummy"}
+    command = [program, "-iwad", str(data), "-window", "-geometry", "640x480", "-nosound", "-playdemo", "demo1"]
+    playing = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    windows = Display(display)
+
+    def found() -> list[int]:
+        return [window.id for window in windows.windows() if (window.width, window.height) == (640, 480)]
+
+    try:
+        until(lambda: bool(found()))
+        yield found()[0]
+    finally:
+        windows.close()
+        playing.terminate()
+        playing.wait(30)
+
+
+@pytest.mark.slow
+def test_a_real_game_as_it_plays(gst: Any, tmp_path: Path) -> None:
+    with xvfb() as display, game(display, tmp_path) as window:
+        pipeline = gst.Gst.parse_launch(
+            f"ximagesrc display-name={display} xid={window} use-damage=false num-buffers=40 "
+            "! video/x-raw,framerate=10/1 ! videoconvert ! video/x-raw,format=I420 ! tee name=both "
+            "both. ! queue ! appsink name=given sync=false "
+            "both. ! queue ! vsrupscale name=up network=m4c8 ! appsink name=got sync=false"
+        )
+        try:
+            pipeline.set_state(gst.Gst.State.PLAYING)
+            given, got = ({}, {})
+            for name, samples in (("given", given), ("got", got)):
+                sink = pipeline.get_by_name(name)
+                while (sample := sink.emit("try-pull-sample", 60 * gst.Gst.SECOND)) is not None:
+                    samples[sample.get_buffer().pts] = unpack(gst, sample, spec())[0].copy()
+        finally:
+            pipeline.set_state(gst.Gst.State.NULL)
+    assert len(given) == 40
+    assert set(got) <= set(given)
+    assert len(got) > 20, "a machine this busy shows nothing"
+    assert len({plane.tobytes() for plane in given.values()}) > 5, "the game stands still"
+    with Upscaler(network="m4c8") as upscaler:
+        for pts, plane in got.items():
+            assert_close((plane,), (upscaler(given[pts]),))

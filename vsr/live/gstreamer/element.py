@@ -115,7 +115,9 @@ class Upscale(GstBase.BaseTransform):  # type: ignore[misc] # PyGObject has no t
                 self._open()
             assert self._work is not None
             self._work.start(given, wanted)
-            return flow, self._work.finish() if self._work.full else None
+            result = self._work.finish() if self._work.full else None
+            self._tell(self._work)
+            return flow, result
         except Exception as error:  # noqa: BLE001 - PyGObject would print a traceback and go on
             self._fail(error)
             return Gst.FlowReturn.ERROR, None
@@ -145,7 +147,7 @@ class Upscale(GstBase.BaseTransform):  # type: ignore[misc] # PyGObject has no t
         query = Gst.Query.new_latency()
         live = self.sinkpad.peer_query(query) and query.parse_latency()[0]
         self._work = Work(EngineSettings(**options), *self._infos, live=live, budget=self._options["latency-budget"])
-        self._say(Gst.Message.new_info, self._work.note)
+        self._tell(self._work)
         if self._infos[0].interlace_mode != GstVideo.VideoInterlaceMode.PROGRESSIVE:
             self._say(Gst.Message.new_warning, "the video is interlaced; put `deinterlace` before this element")
         self.post_message(Gst.Message.new_latency(self))
@@ -171,6 +173,10 @@ class Upscale(GstBase.BaseTransform):  # type: ignore[misc] # PyGObject has no t
             domain, code = Gst.LibraryError.quark(), Gst.LibraryError.SETTINGS
         line = " ".join(str(error).split()) or type(error).__name__
         self.post_message(Gst.Message.new_error(self, GLib.Error.new_literal(domain, line, code), DEBUG))
+
+    def _tell(self, work: Work) -> None:
+        while work.notes:
+            self._say(Gst.Message.new_info, work.notes.pop(0))
 
     def _say(self, kind: Any, line: str) -> None:
         told = GLib.Error.new_literal(Gst.StreamError.quark(), line, Gst.StreamError.FAILED)
