@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -16,14 +16,38 @@ from av.video.frame import VideoFrame
 from vsr.colour import tag_frame
 from vsr.convert import copy_out, relaid, rescaled, samples, with_chroma
 from vsr.encoders import handed
-from vsr.frame import FULL, SUBSAMPLING, Frame, PlanarFormat, Plane, Planes
-from vsr.job import Job
+from vsr.frame import FULL, SUBSAMPLING, Frame, PlanarFormat, Plane, Planes, TrackFacts
+from vsr.job import Encoder
 
 Size = tuple[int, int]
 SAME_SHAPE = Fraction(1, 100)  # beyond this a change of shape is seen
 
 
-def picture(frame: Frame, job: Job) -> VideoFrame:
+class First(Protocol):
+    """The first frame of the source."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def facts(self) -> TrackFacts: ...
+
+
+class Aim(Protocol):
+    """What frames are fitted to; a Job is one. See there."""
+
+    @property
+    def source(self) -> First: ...
+    @property
+    def encoder(self) -> Encoder | None: ...
+    @property
+    def upscaled(self) -> Size: ...
+    @property
+    def size(self) -> Size: ...
+
+
+def picture(frame: Frame, job: Aim) -> VideoFrame:
     """The frame as the job's encoder takes it, tags on."""
     encoder = job.encoder
     assert encoder is not None
@@ -38,14 +62,14 @@ def picture(frame: Frame, job: Job) -> VideoFrame:
     return made
 
 
-def frame(given: Frame, job: Job) -> Frame:
+def frame(given: Frame, job: Aim) -> Frame:
     """The frame at the job's size, for sinks that can't change size. It is the given one's to release."""
     (width, height), aspect = job.size, job.source.facts.aspect * Fraction(job.upscaled[0], job.upscaled[1])
     facts = replace(given.facts, aspect=aspect * Fraction(height, width))
     return replace(given, width=width, height=height, planes=planes(given, job), facts=facts)
 
 
-def planes(frame: Frame, job: Job) -> Planes:
+def planes(frame: Frame, job: Aim) -> Planes:
     """The frame's samples at the job's size; its own where it has it."""
     if inside(frame, job, job.size) == job.size == (frame.width, frame.height):
         return frame.planes
@@ -53,7 +77,7 @@ def planes(frame: Frame, job: Job) -> Planes:
     return cast(Planes, tuple(np.ascontiguousarray(plane) for plane in made))
 
 
-def inside(frame: Frame, job: Job, size: Size) -> Size:
+def inside(frame: Frame, job: Aim, size: Size) -> Size:
     """How large the frame is within a picture of `size`: all of it, unless its shape differs from the first frame's."""
     shape, first = (f.aspect * Fraction(w, h) for f, w, h in (
         (frame.facts, frame.width, frame.height),
@@ -66,7 +90,7 @@ def inside(frame: Frame, job: Job, size: Size) -> Size:
     return max(2, min(size[0], round(across / 2) * 2)), max(2, min(size[1], round(down / 2) * 2))
 
 
-def _made(frame: Frame, job: Job, format: PlanarFormat, size: Size) -> VideoFrame:
+def _made(frame: Frame, job: Aim, format: PlanarFormat, size: Size) -> VideoFrame:
     """The frame as planes of `format` in a picture of `size`."""
     given = _in_colour(frame, format)
     inner, same = inside(frame, job, size), (frame.width, frame.height) == job.upscaled

@@ -64,7 +64,10 @@ def open_sink(settings: LiveSettings, say: Say) -> Sink:
             if sys.stdout.isatty():
                 raise UsageError("standard output is a terminal; send the y4m into a player, as in | mpv -")
             return PipeSink(sys.stdout.buffer)
-    raise UsageError(f"no output {settings.output!r}; window, null and y4m are known")
+    from vsr.live.record import RecordSink, form_of
+
+    form = form_of(settings.output, overwrite=settings.overwrite)
+    return RecordSink(settings.output, form, say=say)
 
 
 def listing() -> list[str]:

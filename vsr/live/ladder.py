@@ -19,8 +19,8 @@ from vsr.report import Clock
 from vsr.settings import EngineSettings
 
 SMALLER = ("m10c16", "m4c16", "m4c8", "cubic")  # what may stand below the chosen network, dearest first
-WARM = 6  # frames; the quickest counts, as the first ones pay for memory
-QUICKER = 0.9  # of the time of the rung above; a rung that saves less is left out
+WARM = 6  # frames at least; the quickest counts, as the first ones pay for memory and others for what else runs
+WARMING = 0.2  # seconds at least
 
 Opener = Callable[[EngineSettings, FrameSpec], tuple[str, Engine]]
 
@@ -71,7 +71,7 @@ class Ladder:
     def _add(self, name: str, engine: Engine) -> None:
         seconds = round(warmed(engine, self._spec, self._clock), 6)
         quick = f"{name}: {engine.label}, {1000 * seconds:.1f} ms a frame"
-        if self.rungs and seconds > QUICKER * self.rungs[-1].seconds:
+        if self.rungs and seconds >= self.rungs[-1].seconds:
             self.notes.append(f"{quick}, left out: {self.rungs[-1].name} is as quick")
             engine.close()
             return
@@ -109,8 +109,8 @@ def warmed(engine: Engine, spec: FrameSpec, clock: Clock) -> float:
     facts = TrackFacts(colour=Colour(chroma_location=spec.location))
     planes = spec.format.views(grey, spec.width, spec.height)
     frame = Frame(format=spec.format, width=spec.width, height=spec.height, planes=planes, facts=facts)
-    taken = []
-    for _ in range(WARM):
+    taken: list[float] = []
+    while len(taken) < WARM or sum(taken) < WARMING:
         begin = clock()
         engine.wait(engine.submit(frame)).release()
         taken.append(clock() - begin)

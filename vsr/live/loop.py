@@ -101,6 +101,8 @@ class Loop:
                 for late in self._captured.put(item):
                     late.frame.release()
                     self._meter.count("dropped while engines opened" if self._stage.opening else "dropped waiting")
+                while not (self._stage.opened.wait(0.1) or self._captured.closed):
+                    pass
         finally:
             self._captured.close()
 

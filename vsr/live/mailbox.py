@@ -47,6 +47,11 @@ class Mailbox(Generic[Item]):
             return len(self._items)
 
     @property
+    def closed(self) -> bool:
+        with self._changed:
+            return self._closed
+
+    @property
     def done(self) -> bool:
         """Closed and empty: nothing will come any more."""
         with self._changed:

@@ -128,7 +128,8 @@ class Source(Protocol):
     def frames(self) -> Iterator[Captured | Sound]:
         """As they come, each at most once, in a thread of the loop's; ends when the source does.
 
-        Frames may change size. Raises InputError when the source is lost or says nothing for its timeout.
+        Frames may change size. After the first one nobody asks for more until engines are open. Raises InputError when
+        the source is lost or says nothing for its timeout.
         """
 
     def close(self) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from fractions import Fraction
 from typing import BinaryIO
 
-from vsr import y4m
+from vsr import fit, y4m
 from vsr.errors import OutputError
 from vsr.frame import Frame
-from vsr.live.pace import Pace
+from vsr.live.goal import Goal, plain
+from vsr.live.pace import RATE, Pace
 from vsr.live.protocol import Console, Policy, Shown, Sound, Source
 from vsr.report import Clock
-
-RATE = Fraction(30)  # where the source names none
 
 
 class NullSink:
@@ -56,6 +54,7 @@ class PipeSink:
     def __init__(self, stream: BinaryIO, clock: Clock = time.monotonic) -> None:
         self._stream, self._clock = stream, clock
         self._wanted = True
+        self._goal: Goal | None = None
 
     def begin(self, console: Console, source: Source) -> None:
         rate = source.rate or RATE
@@ -81,8 +80,9 @@ class PipeSink:
         """A program that was closed ends the run; that is how one leaves a player."""
         if not self._wanted:
             return
+        self._goal = self._goal or plain(frame)
         try:
-            self._writer.write(frame)
+            self._writer.write(fit.frame(frame, self._goal))
             self._stream.flush()
         except BrokenPipeError:
             self._wanted = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -40,7 +41,8 @@ class LiveStage:
 
     Args:
         ladder: opens the engines for frames of one kind.
-        budget: seconds from capture within which a frame has to be ready.
+        budget: seconds a frame may take.
+        waiting: frames that may wait before it: it is late when ready more than so many budgets after capture.
         control: None keeps the chosen network.
         log: takes a line of JSON: rungs, frames, decisions.
         say: takes a line for the user.
@@ -52,12 +54,14 @@ class LiveStage:
         budget: float,
         control: Control | None,
         *,
+        waiting: int = 1,
         meter: Meter,
         log: Callable[[dict[str, Any]], None],
         say: Callable[[str], None],
         clock: Clock,
     ) -> None:
-        self._open, self._budget, self._control = ladder, budget, control
+        self._open, self._control = ladder, control
+        self._budget, self._oldest = budget, budget * waiting
         self._meter, self._log, self._say, self._clock = meter, log, say, clock
         self._spec: FrameSpec | None = None
         self._ladder: Ladder | None = None
@@ -67,6 +71,7 @@ class LiveStage:
         self._asked: deque[int] = deque()  # steps by hand, not taken yet
         self._odd = False
         self._ready = 0.0  # since when there are engines: frames that waited for them aren't late for that
+        self.opened = threading.Event()  # for the first time
         self.opening = False  # engines, which takes a while; read from any thread
         self.decision = ""  # the last change of rung, in words
 
@@ -129,6 +134,7 @@ class LiveStage:
         self._ladder, self._state, self.opening = None, State(), True
         self._ladder, self._spec = self._open(spec), spec
         self.opening, self._ready = False, self._clock()
+        self.opened.set()
         for note in self._ladder.notes:
             self._say(note)
         self._log(header(self._ladder.rungs, self._control))
@@ -162,7 +168,7 @@ class LiveStage:
         self._last = _Last(source, result, named(level, self._ladder.rungs))
         self._meter.took("wait", begin - captured.at)
         self._meter.took("upscale", ready - begin)
-        due = max(captured.at, self._ready) + self._budget
+        due = min(begin + self._budget, max(captured.at, self._ready) + self._oldest)
         time, deadline, taken = (round(t, DIGITS) for t in (ready, due, ready - begin))
         self._told(Timing(time, deadline, taken, level))
         return self._shown(captured, self._last, ready, repeated=False)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds between attempts to connect again; doubled each time
 PATIENCE = 60.0  # seconds without a frame after which a lost stream is given up
+LATE = 0.5  # seconds behind its pace after which a file begins it anew
 NOMINAL = 30  # frames a second where a stream names no rate
 
 
@@ -183,7 +184,10 @@ class StreamSource:
         if self._start is None:
             self._start = time.monotonic(), seconds
         begin, first = self._start
-        self._closed.wait(max(0.0, begin + float(seconds - first) - time.monotonic()))
+        ahead = begin + float(seconds - first) - time.monotonic()
+        if ahead < -LATE:  # nobody asked for a while
+            self._start = time.monotonic(), seconds
+        self._closed.wait(max(0.0, ahead))
 
     def close(self) -> None:
         self._closed.set()
