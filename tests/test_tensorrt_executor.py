@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from fake_tensorrt import FACTS, MAGIC, FakeTensorRT
-from strong import assert_close, chosen, luma_model, planes, spec
+from strong import assert_close, chosen, frame, luma_model, planes, spec
+from vsr.backends.cuda import SlotEngine
+from vsr.backends.engine import Ticket
 from vsr.backends.half import halved
 from vsr.backends.pytorch.evaluator import Evaluator
 from vsr.backends.tensorrt.builder import Phases
@@ -88,6 +90,29 @@ def test_a_frame_goes_through_a_plan(
     assert not trt.device.misuses
     gc.collect()
     assert trt.alive == 0
+
+
+@pytest.mark.parametrize("depth", [8, 10])
+@pytest.mark.parametrize("seed", range(4))
+def test_frames_overlap_in_slots(tmp_path: Path, seed: int, depth: int) -> None:
+    """Nothing of a frame is where another one's is, whatever order the device works in."""
+    model, what, device = luma_model(2), spec("420", depth, (21, 13)), FakeDevice(seed)
+    trt = FakeTensorRT(device)
+    executor = open_executor(trt, chosen(tmp_path, model, "float32"), what, device, FACTS, None)
+    engine = SlotEngine(device, executor, what, 2)
+    oracle, results = Evaluator(describe(model, what)), []
+    for index in range(10):
+        engine.submit(frame(what, index))
+        results += engine.ready()
+        if index - len(results) + 1 == engine.capacity:
+            results.append(engine.wait(Ticket(len(results))))
+    for index, result in enumerate([*results, *engine.drain()]):
+        expected = oracle(*[torch.tensor(plane[None, None]) for plane in planes(what, index)])
+        assert_close(result.planes, tuple(plane[0, 0].numpy() for plane in expected))
+        result.release()
+    engine.close()
+    device.close()
+    assert not device.misuses
 
 
 def test_the_builder_is_told_what_matters(tmp_path: Path) -> None:

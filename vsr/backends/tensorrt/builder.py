@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from vsr.models import Exact, LumaModel
 
+_NO_ROOM = ("out of memory", "outofmemory", "out_of_memory", "cudamalloc", "could not be allocated")
+
 Progress = Callable[[float, str], None]  # share done, from 0 to 1 and never less than before; what is being done
 
 
@@ -133,7 +135,7 @@ def _failure(text: str) -> PlanError | DeviceMemoryError:
 def out_of_memory(text: str) -> bool:
     """Whether TensorRT's words are about memory on the device."""
     lowered = text.lower()
-    return any(words in lowered for words in ("out of memory", "outofmemory", "out_of_memory", "cudamalloc"))
+    return any(words in lowered for words in _NO_ROOM)
 
 
 def _bytes(memory: Any) -> bytes:

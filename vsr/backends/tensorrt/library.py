@@ -15,7 +15,7 @@ from vsr.errors import UsageError
 TENSORRT, RTX = "tensorrt", "tensorrt_rtx"
 OLDEST = {TENSORRT: (10, 16), RTX: (1, 2)}
 INSTALL = 'pip install "vsr[tensorrt]"'
-_REMEMBERED = 8  # messages
+_REMEMBERED, _LONGEST = 8, 600  # messages, letters of them together
 
 
 def import_tensorrt(
@@ -106,6 +106,6 @@ def listening(trt: Any) -> Any:
             said = list(self._errors) or list(self._warnings)[-1:]
             self._errors.clear()
             self._warnings.clear()
-            return "; ".join(said) or "TensorRT gave no reason"
+            return "; ".join(said)[:_LONGEST] or "TensorRT gave no reason"
 
     return Log()
