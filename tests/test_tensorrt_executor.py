@@ -21,8 +21,10 @@ from vsr.backends.half import halved
 from vsr.backends.pytorch.evaluator import Evaluator
 from vsr.backends.tensorrt.builder import Phases
 from vsr.backends.tensorrt.executor import TensorRTExecutor
+from vsr.backends.tensorrt.inspection import layers
 from vsr.backends.tensorrt.library import import_tensorrt
 from vsr.backends.tensorrt.prepare import open_executor, plan_key, timing_name
+from vsr.device import open_device
 from vsr.device.facts import GpuFacts, cuda_version, driver_version, gpu_facts, load_driver
 from vsr.device.fake import FakeDevice
 from vsr.device.protocol import DeviceError, DeviceMemoryError
@@ -393,3 +395,43 @@ def test_the_kernel_module_tells_its_version(tmp_path: Path) -> None:
 def test_no_driver_library_is_said() -> None:
     with pytest.raises(DeviceError, match="no NVIDIA driver"):
         load_driver("libcuda-that-is-not-there.so.1")
+
+
+@pytest.mark.gpu
+def test_facts_of_this_gpu(gpu: str) -> None:
+    facts = gpu_facts()
+    assert facts.name == gpu
+    assert facts.multiprocessors > 0
+    assert facts.l2_bytes > 0
+    assert facts.memory_gib > 0
+
+
+LIMITS = {"float32": (1, 0.001), "fp16": (2, 0.1), "int8": (1, 0.01)}  # codes of 8 bits, and the share that differs
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("precision", "depth"), [("float32", 8), ("float32", 10), ("fp16", 8), ("fp16", 10), ("int8", 8)]
+)
+@pytest.mark.parametrize("size", [(64, 48), (101, 67)])
+def test_a_plan_on_this_gpu(gpu: str, tmp_path: Path, precision: Exact, depth: int, size: tuple[int, int]) -> None:
+    """With the real TensorRT: built, run, compared with float32 on the CPU, and found again."""
+    try:
+        trt = import_tensorrt()
+    except UsageError as error:
+        pytest.skip(str(error))
+    model, what = luma_model(2, int8=precision == "int8"), spec("420", depth, size)
+    choice, device, cache = chosen(tmp_path, model, precision), open_device(), PlanCache(tmp_path / "plans")
+    given, shares = planes(what), []  # type: ignore[var-annotated]
+    expected = Evaluator(describe(model, what))(*[torch.tensor(plane[None, None]) for plane in given])
+    codes, share = LIMITS[precision]
+    for _ in range(2):
+        executor = open_executor(trt, choice, what, device, gpu_facts(), cache, progress=lambda *at: shares.append(at))
+        result = run(executor, device, what, given, 2)
+        wanted = tuple(plane[0, 0].numpy() for plane in expected)
+        assert_close(result, wanted, codes=codes << depth - 8, share=share * (3 if depth > 8 else 1))
+        assert layers(trt, executor.engine)
+        with device.current():
+            executor.close()
+    assert shares.count((1.0, "built")) == 1
+    device.close()
