@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+
+from benchmarks import screen
 
 COLOURS = {"red": 0xFF0000, "green": 0x00FF00, "blue": 0x0000FF, "white": 0xFFFFFF}
 
@@ -21,27 +21,8 @@ def xvfb(size: str = "1280x1024", *options: str) -> Iterator[str]:
     pytest.importorskip("xcffib")
     if shutil.which("Xvfb") is None:
         pytest.skip("Xvfb isn't installed")
-    reads, writes = os.pipe()
-    command = [
-        "Xvfb",
-        "-displayfd",
-        str(writes),
-        "-screen",
-        "0",
-        f"{size}x24",
-        "-nolisten",
-        "tcp",
-        "-noreset",
-        *options,
-    ]
-    server = subprocess.Popen(command, pass_fds=[writes], stderr=subprocess.DEVNULL)
-    os.close(writes)
-    try:
-        with os.fdopen(reads) as pipe:
-            yield f":{pipe.readline().strip()}"
-    finally:
-        server.terminate()
-        server.wait(30)
+    with screen.xvfb(size, *options) as name:
+        yield name
 
 
 class Painted:
