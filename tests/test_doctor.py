@@ -7,8 +7,8 @@ import json
 import pytest
 
 from vsr.cli.doctor import main
-from vsr.doctor import Check, Unavailable, attempt, round_trip, run_graph, works
-from vsr.errors import VsrError
+from vsr.doctor import Check, attempt, round_trip, run_graph, works
+from vsr.errors import Unavailable, VsrError
 
 
 def test_this_machine_works(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -26,14 +27,29 @@ from vsr.backends.pytorch.evaluator import Evaluator  # noqa: E402
 from vsr.graph import describe  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
+LACKING = ("av", "openvino", "pycuda", "tensorrt")  # on a bare CUDA machine
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def bare(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a Python that has no more than such a machine's."""
+    folder = tmp_path_factory.mktemp("bare")
+    for name in LACKING:
+        (folder / f"{name}.py").write_text(f"raise ModuleNotFoundError('no {name} there', name='{name}')")
+    return {**os.environ, "PYTHONPATH": str(folder), "REQUIRE_GPU": ""}
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory, bare: dict[str, str]) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("gpu") / "result.json"
     words = ["--device", "cpu-fake", "--each", "0.005", "--networks", "m4c8", "u2-m4c32", "--out", str(out)]
     shown = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu", *words], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "benchmarks.gpu", *words],
+        cwd=ROOT,
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert f"written to {out}" in shown.stdout
@@ -65,6 +81,28 @@ def test_a_result_is_drawn(result: dict[str, Any]) -> None:
     drawn = ElementTree.fromstring(drawing(result))
     texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert {"slot 1", "slot 3", "upload", "compute", "download"} <= set(texts)
+
+
+@pytest.mark.slow
+def test_gpu_tests_can_be_collected_on_a_bare_machine(bare: dict[str, str]) -> None:
+    files = [str(path) for path in sorted((ROOT / "tests").glob("test_*.py")) if "mark.gpu" in path.read_text()]
+    assert files
+    shown = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "gpu", "-p", "no:cacheprovider", *files],
+        cwd=ROOT,
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stdout
+    assert "test_device.py" in shown.stdout
+
+
+def test_training_starts_on_a_bare_machine(bare: dict[str, str]) -> None:
+    program = [sys.executable, "-c", "import vsr.cli.train, vsr.training.train"]
+    shown = subprocess.run(program, cwd=ROOT, env=bare, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
 
 
 def test_bars_stand_in_the_row_that_is_free() -> None:

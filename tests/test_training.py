@@ -304,6 +304,14 @@ def test_an_int8_model_that_loses_too_much_is_refused(dataset: Dataset, releaser
     assert not (releaser.engines / "m4c8_x2_int8.onnx").exists()  # it belonged to the float model before
 
 
+def test_a_recipe_takes_another_batch(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = find("m4c8_x2").with_batch(128)
+    assert {stage.batch for stage in (*recipe.stages, *recipe.quantisation)} == {128}
+    options = ["m4c8_x2", "--data", str(photographs), "--out", str(tmp_path), "--batch", "0"]
+    assert train_command.main(options) == UsageError.exit_code
+    assert "--batch 0" in capsys.readouterr().err
+
+
 def test_commands_train_and_evaluate(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--data", str(photographs), "--out", str(tmp_path)]
     assert train_command.main(["m4c8_x2", *options, "--steps", "3", "--weights-only"]) == 0

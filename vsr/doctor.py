@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from vsr.backends import cache_folder, open_engine
 from vsr.encoders import ENCODERS
-from vsr.errors import UsageError, VsrError
+from vsr.errors import Unavailable, UsageError, VsrError
 from vsr.frame import Frame, PlanarFormat, Planes
 from vsr.graph import INPUTS, FrameSpec, describe
 from vsr.metrics import psnr
@@ -40,10 +40,6 @@ FRAMES, WIDTH, HEIGHT = 8, 320, 192
 LEAST_CODED = 32.0  # dB luma PSNR after encoding and decoding, at the defaults of vsr.encode
 LEAST_RUN: dict[Exact, float] = {"float32": 70.0, "bf16": 45.0, "int8": 34.0}  # dB against ONNX's own evaluator
 TOUCHED = 256 << 20  # bytes of memory taken and written
-
-
-class Unavailable(VsrError):
-    """This machine or installation doesn't have the thing, which is nobody's fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +63,15 @@ class Check:
 
 def checks() -> Iterator[Check]:
     """Every check, each yielded when it is done; none raises."""
+    from vsr import doctor_gpu
+
     for encoder in ENCODERS:
         yield attempt(f"encoder {encoder}", partial(round_trip, encoder), needed=encoder == "libx264")
     for backend, precision in ENGINES:
         name = f"{backend} {precision}"
         yield attempt(name, partial(run_graph, backend, precision), needed=name == "openvino float32")
+    for name, do in doctor_gpu.tries():
+        yield attempt(name, do, needed=False)
     yield attempt("whole run", whole_run, needed=True)
     yield attempt("cache folder", cache, needed=False)
     yield attempt("temporary folder", temporary, needed=True)

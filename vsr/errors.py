@@ -6,6 +6,7 @@
     ├── OutputError             4    also OSError
     ├── MemoryLimitError        6    also MemoryError
     ├── VerificationError       7
+    ├── Unavailable             1    for `vsr-doctor`
     └── Interrupted             130 or 143
 
 Exit code 5 (finished, but the input was damaged) is no error: it is `Report.exit_code` of a run that wrote its file.
@@ -49,6 +50,10 @@ class VerificationError(VsrError):
     """The finished file, read back, differs from what the job promised."""
 
     exit_code = 7
+
+
+class Unavailable(VsrError):
+    """This machine or installation doesn't have the thing, which is nobody's fault."""
 
 
 class Interrupted(VsrError):

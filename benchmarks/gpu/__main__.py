@@ -19,6 +19,7 @@ from benchmarks.gpu import parts, summary
 from benchmarks.gpu.case import Case
 from benchmarks.gpu.machine import facts, opened
 from benchmarks.gpu.results import Results
+from vsr.device import LAYERS
 
 NETWORKS = ("m4c16", "m10c16", "m4c8", "u2-m4c32", "espcn", "fsrcnn")
 SIZES = ((1920, 1080), (960, 540), (480, 270))
@@ -32,7 +33,7 @@ Part = tuple[str, Callable[[dict[str, Any]], object], float]
 def main(arguments: list[str] | None = None) -> int:
     """Returns 0 when every part ran, 1 otherwise."""
     options = _parser().parse_args(arguments)
-    machine = opened(options.device, options.index)
+    machine = opened(options.device, options.index, options.layer)
     results = Results(options.out, {"machine": facts(machine), "parts_of_seconds": options.seconds}, options.seconds)
     bench = parts.Bench(machine, options.decoded if options.decoded.is_file() else None, options.each)
     for part in planned(bench, options):
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--device", choices=["cuda", "cpu-fake"], default="cuda")
     p.add_argument("--index", type=int, default=0, help="of the GPU")
+    p.add_argument("--layer", choices=["auto", *LAYERS], default="auto", help="what drives the GPU")
     p.add_argument("--networks", nargs="+", default=NETWORKS)
     p.add_argument("--decoded", type=Path, default=PACKED, help="archive of decoded frames; without it random ones")
     p.add_argument("--seconds", type=float, default=330, help="for everything; what doesn't fit is left out and said")

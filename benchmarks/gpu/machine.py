@@ -7,16 +7,21 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from onnx import ModelProto
 
+from vsr.backends.half import halved
+from vsr.device import Layer, open_device
 from vsr.device.protocol import Device, Executor
-from vsr.graph import FrameSpec
-from vsr.models import LumaModel
+from vsr.errors import UsageError
+from vsr.graph import FrameSpec, describe
+from vsr.models import ModelChoice, load
 
 Kind = Literal["cuda", "cpu-fake"]
 LIBRARIES = (
@@ -32,7 +37,7 @@ LIBRARIES = (
 )
 ASKED = "name,driver_version,memory.total,clocks.max.sm,clocks.max.mem,pcie.link.gen.max,pcie.link.width.max"
 
-Make = Callable[[LumaModel, FrameSpec], Executor]
+Make = Callable[[ModelChoice, FrameSpec], Executor]
 
 
 @dataclass(frozen=True)
@@ -49,18 +54,48 @@ class Machine:
     torch_device: str
     make: dict[str, Make]
     missing: dict[str, str]
-    toy: bool
+    toy: bool = False
 
 
-def opened(kind: Kind, index: int = 0) -> Machine:
+def opened(kind: Kind, index: int = 0, layer: Layer = "auto") -> Machine:
+    """Raises NoDeviceError where there is no GPU."""
     if kind == "cpu-fake":
         from benchmarks.gpu.dry import DryExecutor
         from vsr.device.fake import FakeDevice
 
         torch.set_num_threads(1)  # no waiting for a core that other work holds
         fake = FakeDevice()
-        return Machine(fake, "cpu", {"torch": lambda model, spec: DryExecutor(fake, model, spec)}, {}, toy=True)
-    raise NotImplementedError
+        return Machine(fake, "cpu", {"torch": lambda choice, spec: DryExecutor(fake, half(choice, spec))}, {}, toy=True)
+    device = open_device(index, layer)
+    make, missing = _tensorrt(device)
+    return Machine(device, "cuda", make | {"torch": partial(_on_torch, device)}, missing)
+
+
+def half(choice: ModelChoice, spec: FrameSpec) -> ModelProto:
+    return halved(describe(load(choice), spec))
+
+
+def _on_torch(device: Device, choice: ModelChoice, spec: FrameSpec) -> Executor:
+    from vsr.backends.pytorch.executor import TorchExecutor
+
+    return TorchExecutor(device, half(choice, spec), "fp16")
+
+
+def _tensorrt(device: Device) -> tuple[dict[str, Make], dict[str, str]]:
+    """What makes its executors, or why there is none; every plan is built anew."""
+    from vsr.backends.tensorrt.library import import_tensorrt
+    from vsr.backends.tensorrt.prepare import open_executor
+    from vsr.device.facts import gpu_facts
+
+    try:
+        trt = import_tensorrt()
+    except UsageError as error:
+        return {}, {"tensorrt": str(error)}
+
+    def make(choice: ModelChoice, spec: FrameSpec) -> Executor:
+        return open_executor(trt, replace(choice, precision="fp16"), spec, device, gpu_facts(device.index), None)
+
+    return {"tensorrt": make}, {}
 
 
 def facts(machine: Machine) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from vsr.device.memory import PinnedMemory
 from vsr.device.slots import overlap
 from vsr.frame import Frame
 from vsr.graph import describe
-from vsr.models import LumaModel, load, resolve
+from vsr.models import LumaModel, ModelChoice, load, resolve
 from vsr.settings import EngineSettings
 
 Found = dict[str, Any]
@@ -47,14 +47,18 @@ class Bench:
         """An engine, its executor, and a stack for what else uses that executor; the context is current."""
         device = self.machine.device
         with device.current(), ExitStack() as stack:
-            executor = self.machine.make[backend](model(case), case.spec)
+            executor = self.machine.make[backend](chosen(case), case.spec)
             engine = stack.enter_context(closing(SlotEngine(device, executor, case.spec, case.scale, **options)))
             yield engine, executor, stack
 
 
-def model(case: Case) -> LumaModel:
+def chosen(case: Case) -> ModelChoice:
     """The float model that ships."""
-    return load(resolve(EngineSettings(network=case.network, scale=case.scale, precision="float32"), case.depth))
+    return resolve(EngineSettings(network=case.network, scale=case.scale, precision="float32"), case.depth)
+
+
+def model(case: Case) -> LumaModel:
+    return load(chosen(case))
 
 
 def limits(bench: Bench, found: Found) -> None:

@@ -16,7 +16,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         recipe = find(arguments.recipe)
-        _train(recipe if arguments.steps is None else recipe.shortened(arguments.steps), arguments)
+        recipe = recipe if arguments.steps is None else recipe.shortened(arguments.steps)
+        _train(recipe if arguments.batch is None else recipe.with_batch(arguments.batch), arguments)
     except VsrError as error:
         print(f"vsr-train: {error}", file=sys.stderr)
         return error.exit_code
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         "--vgg", type=Path, metavar="FILE", help="torchvision's VGG19 weights (.pth, .safetensors), for srgan"
     )
     parser.add_argument("--steps", type=int, help="float steps in all; every stage is cut in proportion")
+    parser.add_argument("--batch", type=int, help="patches in every step, instead of the recipe's 16 or so")
     parser.add_argument(
         "--devices", type=int, default=1, metavar="N", help="GPUs, or processes of the CPU; each has its own batches"
     )

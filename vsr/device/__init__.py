@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from vsr.device.protocol import Device
 
 Layer = Literal["auto", "cuda-python", "pycuda"]
-LAYERS = ("cuda-python", "pycuda")  # best first
+LAYERS: tuple[Layer, ...] = ("cuda-python", "pycuda")  # best first
 
 
 def devices() -> list[str]:

@@ -64,6 +64,15 @@ class Recipe:
 
         return replace(self, stages=cut(self.stages), quantisation=cut(self.quantisation))
 
+    def with_batch(self, size: int) -> Recipe:
+        """The same recipe with so many patches in every step; on a GPU many cost little more time than few."""
+        if size < 1:
+            raise UsageError(f"--batch {size}: at least 1 patch is a step")
+        stages, quantisation = (
+            tuple(replace(stage, batch=size) for stage in kept) for kept in (self.stages, self.quantisation)
+        )
+        return replace(self, stages=stages, quantisation=quantisation)
+
 
 FOLDER = Path(__file__).with_name("recipes")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -23,8 +24,7 @@ from vsr.networks.srmd import SRMD
 from vsr.networks.srresnet import Discriminator
 from vsr.training.blur import Blurred, hold
 from vsr.training.curves import draw
-from vsr.training.data import Dataset, kept, load
-from vsr.training.degrade import Streamed
+from vsr.training.data import Dataset, Sample, kept, load
 from vsr.training.distil import Teacher
 from vsr.training.learn import Learner, Source, as_input, fit, run
 from vsr.training.mixed import Mixed
@@ -175,9 +175,16 @@ def _source(recipe: Recipe, data: Path, out: Path, learner: Learner, clips: Path
 def _pictures(recipe: Recipe, data: Path, out: Path, context: int, clips: Path | None = None) -> Dataset:
     scale = recipe.scale
     if recipe.degradation == "stream":
-        streamed = Streamed(data, clips, seed=recipe.seed)
-        return kept(streamed.samples, out / f"stream_x{scale}.npz", scale=scale, context=context)
+        streamed = partial(_streamed, data, clips, recipe.seed)
+        return kept(streamed, out / f"stream_x{scale}.npz", scale=scale, context=context)
     return load(data, out / f"x{scale}.npz", scale=scale, context=context)
+
+
+def _streamed(data: Path, clips: Path | None, seed: int, scale: int) -> Iterator[Sample]:
+    """Needs PyAV, which a machine that only trains needn't have."""
+    from vsr.training.degrade import Streamed
+
+    return Streamed(data, clips, seed=seed).samples(scale)
 
 
 def _file(out: Path, name: str) -> Path:
