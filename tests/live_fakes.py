@@ -14,7 +14,7 @@ from vsr.errors import VsrError
 from vsr.frame import Frame, FramePool, PlanarFormat, Planes
 from vsr.graph import FrameSpec
 from vsr.live.controller import Control
-from vsr.live.ladder import Ladder
+from vsr.live.ladder import Ladder, Opened
 from vsr.live.loop import Loop
 from vsr.live.protocol import Captured, Console, Policy, Shown, Sound, Source
 from vsr.live.stage import LiveStage
@@ -70,10 +70,10 @@ class Opening:
         self.engines: list[FakeEngine] = []
         self.gate: threading.Event | None = None
 
-    def __call__(self, settings: EngineSettings, spec: FrameSpec) -> tuple[str, FakeEngine]:
+    def __call__(self, settings: EngineSettings, spec: FrameSpec) -> Opened:
         name = "m4c16" if settings.network == "auto" else settings.network
         self.engines.append(FakeEngine(spec, self.clock, self.seconds[name]))
-        return name, self.engines[-1]
+        return Opened(name, self.engines[-1])
 
     def ladder(self, spec: FrameSpec) -> Ladder:
         opened = Ladder(EngineSettings(), spec, opener=self, clock=self.clock)

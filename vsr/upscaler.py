@@ -253,7 +253,7 @@ class Upscaler:
         return self._colour(picture)
 
     def _planes(self, planes: Planes, depth: int | None) -> Planes:
-        format = _format_of(planes, depth)
+        format = format_of(planes, depth)
         rows, columns = planes[0].shape
         dense = cast(Planes, tuple(np.ascontiguousarray(plane) for plane in planes))
         frame = Frame(format=format, width=columns, height=rows, planes=dense)
@@ -271,15 +271,7 @@ class Upscaler:
                     engine.close()
 
     def _colour(self, picture: Picture) -> Picture:
-        import cv2
-
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype not in (np.uint8, np.uint16):
-            raise ValueError(
-                f"a picture is grey (rows, columns), BGR (rows, columns, 3) or a tuple of planes, uint8 or uint16; "
-                f"not {picture.dtype} {picture.shape}"
-            )
-        planes: Any = cv2.split(cv2.cvtColor(picture, cv2.COLOR_BGR2YCrCb))
-        return cv2.cvtColor(cv2.merge(self._planes(planes, None)), cv2.COLOR_YCrCb2BGR)
+        return joined(self._planes(split(picture), None))
 
     def _engine(self, spec: FrameSpec) -> tuple[ModelChoice, Engine]:
         if spec not in self._engines:
@@ -305,7 +297,26 @@ class Upscaler:
         self.close()
 
 
-def _format_of(planes: Planes, depth: int | None) -> PlanarFormat:
+def split(picture: Picture) -> Planes:
+    """Y, Cr, Cb of BGR. Raises ValueError for what isn't such a picture."""
+    import cv2
+
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"a picture is grey (rows, columns), BGR (rows, columns, 3) or a tuple of planes, uint8 or uint16; "
+            f"not {picture.dtype} {picture.shape}"
+        )
+    return cast(Planes, tuple(cv2.split(cv2.cvtColor(picture, cv2.COLOR_BGR2YCrCb))))
+
+
+def joined(planes: Planes) -> Picture:
+    """BGR of Y, Cr, Cb."""
+    import cv2
+
+    return cv2.cvtColor(cv2.merge(planes), cv2.COLOR_YCrCb2BGR)
+
+
+def format_of(planes: Planes, depth: int | None) -> PlanarFormat:
     """The format a tuple of planes has. Raises ValueError where it has none."""
     kinds = {plane.dtype for plane in planes}
     if len(planes) not in (1, 3) or kinds not in ({np.dtype(np.uint8)}, {np.dtype(np.uint16)}):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vsr.backends import open_engine
+from vsr.backends.choice import Engines
 from vsr.backends.engine import Engine
 from vsr.errors import UsageError
 from vsr.frame import Colour, Frame, TrackFacts
 from vsr.graph import FrameSpec
 from vsr.live.controller import Rung, rung_of
-from vsr.models import network_of, resolve
+from vsr.models import network_of
 from vsr.report import Clock
 from vsr.settings import EngineSettings
 
@@ -22,13 +22,25 @@ SMALLER = ("m10c16", "m4c16", "m4c8", "cubic")  # what may stand below the chose
 WARM = 6  # frames at least; the quickest counts, as the first ones pay for memory and others for what else runs
 WARMING = 0.2  # seconds at least
 
-Opener = Callable[[EngineSettings, FrameSpec], tuple[str, Engine]]
+
+@dataclass(frozen=True)
+class Opened:
+    """An engine, its name for the screen, what to say of it, and what to close after it."""
+
+    name: str
+    engine: Engine
+    notes: Sequence[str] = ()
+    close: Callable[[], None] = lambda: None
 
 
-def opened(settings: EngineSettings, spec: FrameSpec) -> tuple[str, Engine]:
-    """(name for the screen, engine). Raises UsageError, InputError or MemoryLimitError."""
-    choice = resolve(settings, spec.format.depth)
-    return f"{choice.network} {choice.precision}", open_engine(settings, choice, spec)
+Opener = Callable[[EngineSettings, FrameSpec], Opened]
+
+
+def opened(settings: EngineSettings, spec: FrameSpec) -> Opened:
+    """The best engine there is. Raises UsageError, InputError, MemoryLimitError or DeviceError."""
+    engines = Engines(settings)
+    choice, engine = engines.open(spec)
+    return Opened(f"{choice.network} {choice.precision}", engine, engines.notes, engines.close)
 
 
 class Ladder:
@@ -43,7 +55,7 @@ class Ladder:
         notes: a line for each engine, and for each that was left out.
 
     Raises:
-        UsageError, InputError, MemoryLimitError: the chosen network can't be opened.
+        UsageError, InputError, MemoryLimitError, DeviceError: the chosen network can't be opened.
     """
 
     def __init__(
@@ -57,42 +69,46 @@ class Ladder:
     ) -> None:
         self.rungs: tuple[Rung, ...] = ()
         self.notes: list[str] = []
-        self._engines: list[Engine] = []
+        self._opened: list[Opened] = []
         self._spec, self._clock = spec, clock
-        self._add(*opener(settings, spec))
+        self._add(opener(settings, spec))
         for wanted in () if fixed else below(settings):
             try:
                 found = opener(wanted, spec)
             except UsageError as error:  # no weights of this scale, say
                 self.notes.append(f"no rung {wanted.network}: {error}")
             else:
-                self._add(*found)
+                self._add(found)
 
-    def _add(self, name: str, engine: Engine) -> None:
-        seconds = round(warmed(engine, self._spec, self._clock), 6)
-        quick = f"{name}: {engine.label}, {1000 * seconds:.1f} ms a frame"
+    def _add(self, found: Opened) -> None:
+        seconds = round(warmed(found.engine, self._spec, self._clock), 6)
+        quick = f"{found.name}: {found.engine.label}, {1000 * seconds:.1f} ms a frame"
+        self.notes += [note for note in found.notes if note not in self.notes]
         if self.rungs and seconds >= self.rungs[-1].seconds:
             self.notes.append(f"{quick}, left out: {self.rungs[-1].name} is as quick")
-            engine.close()
+            found.engine.close()
+            found.close()
             return
         self.notes.append(quick)
-        self.rungs = (*self.rungs, Rung(name, seconds))
-        self._engines.append(engine)
+        self.rungs = (*self.rungs, Rung(found.name, seconds))
+        self._opened.append(found)
 
     @property
     def leased(self) -> int:
         """How many results weren't released yet."""
-        return sum(engine.leased for engine in self._engines)
+        return sum(found.engine.leased for found in self._opened)
 
     def upscale(self, frame: Frame, level: int) -> Frame:
-        """The result; the frame is released. Levels as in `controller`."""
-        engine = self._engines[rung_of(level, len(self.rungs))[0]]
+        """The result; the frame is released. Levels as in `controller`. Raises DeviceError where a GPU fails."""
+        engine = self._opened[rung_of(level, len(self.rungs))[0]].engine
         return engine.wait(engine.submit(frame))
 
     def close(self) -> None:
         """Frees the engines. Raises RuntimeError when a result was never released."""
-        while self._engines:
-            self._engines.pop().close()
+        while self._opened:
+            found = self._opened.pop()
+            found.engine.close()
+            found.close()
 
 
 def below(settings: EngineSettings) -> list[EngineSettings]:

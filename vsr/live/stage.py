@@ -83,7 +83,7 @@ class LiveStage:
         frame, begin = captured.frame, self._clock()
         if FrameSpec.of(frame) != self._spec:
             try:
-                self._change(frame)
+                self.prepare(FrameSpec.of(frame))
             except BaseException:  # whatever it is: the frame is still ours
                 frame.release()
                 raise
@@ -120,9 +120,8 @@ class LiveStage:
             ladder.close()
         self._retired, self._ladder, self._spec = [], None, None
 
-    def _change(self, frame: Frame) -> None:
-        """Engines for frames of another kind; nothing of what was before counts any more."""
-        spec = FrameSpec.of(frame)
+    def prepare(self, spec: FrameSpec) -> None:
+        """Opens engines for frames of another kind; nothing of what was before counts any more."""
         self._forget()
         if self._ladder is not None:
             self._say(f"{self._spec} becomes {spec}")
