@@ -117,10 +117,10 @@ class Config:
 
     def create_timing_cache(self, given: bytes) -> Any:
         self.timings.given = given
-        return self.timings
+        return None if given == b"damaged" else self.timings
 
     def set_timing_cache(self, timings: Any, ignore: bool) -> bool:
-        return timings is self.timings and not ignore
+        return timings is self.timings and not ignore and timings.given != b"another GPU's"
 
 
 class Runtime:

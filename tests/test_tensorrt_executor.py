@@ -139,6 +139,16 @@ def test_plans_and_timings_are_kept(tmp_path: Path) -> None:
     assert cache.stored()[0].facts["gpu"]["name"] == "Fake GPU"
 
 
+@pytest.mark.parametrize("stored", [b"damaged", b"another GPU's"])
+def test_a_timing_cache_that_is_of_no_use_is_replaced(tmp_path: Path, stored: bytes) -> None:
+    cache = PlanCache(tmp_path / "plans")
+    name = timing_name(FakeTensorRT(FakeDevice()), FACTS)
+    cache.write(name, stored)
+    trt, _ = opened(tmp_path, spec(), luma_model(), cache=cache)
+    assert trt.built[0].timings.given == b""
+    assert cache.read(name) == b"times"
+
+
 def test_a_plan_built_with_other_settings_is_taken(tmp_path: Path) -> None:
     """`vsr-plan build --level 5` is for the runs that follow."""
     cache = PlanCache(tmp_path / "plans")

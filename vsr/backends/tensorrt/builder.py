@@ -89,9 +89,7 @@ def build(
         raise InputError(f"TensorRT refuses this model: {' '.join('; '.join(refused).split()) or log.text()}")
     config = builder.create_builder_config()
     _configure(trt, config, settings)
-    timings = None if is_rtx(trt) else config.create_timing_cache(timing)
-    if timings is not None:
-        config.set_timing_cache(timings, False)
+    timings = None if is_rtx(trt) else _timings(config, timing)
     config.progress_monitor = monitor = _monitor(trt, progress)
     plan = builder.build_serialized_network(network, config)
     if monitor.raised is not None:
@@ -116,6 +114,15 @@ def _configure(trt: Any, config: Any, settings: PlanSettings) -> None:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY
     if settings.any_version:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+
+
+def _timings(config: Any, stored: bytes) -> Any:
+    """The timing cache in use: what was stored, or an empty one where TensorRT doesn't take that."""
+    for data in (stored, b""):
+        timings = config.create_timing_cache(data)
+        if timings is not None and config.set_timing_cache(timings, False):
+            return timings
+    return None
 
 
 def _made(log: Any, make: Callable[[], Any]) -> Any:

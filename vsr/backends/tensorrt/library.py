@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
@@ -74,10 +75,11 @@ def _driver_too_old(name: str, module: Any, cuda: Callable[[], tuple[int, int]])
 
 def cuda_of(trt: Any) -> int:
     """The CUDA its package was made for, by the name it has on PyPI; TensorRT 11 exists for CUDA 13 alone."""
-    installed = {d.metadata["Name"].replace("-", "_") for d in metadata.distributions() if d.metadata["Name"]}
     for major in (12, 13):
-        if any(found.startswith(f"{trt.__name__}_cu{major}") for found in installed):
-            return major
+        for package in (f"{trt.__name__}_cu{major}", f"{trt.__name__}_cu{major}_bindings"):
+            with suppress(metadata.PackageNotFoundError):
+                metadata.distribution(package)
+                return major
     return 13 if not is_rtx(trt) and int(str(trt.__version__).split(".")[0]) >= 11 else 12
 
 
