@@ -106,9 +106,16 @@ class RecordSink:
         if sound is None or self._form.codec == "rawvideo":
             return None
         try:
+            if (
+                self._form.muxer != "rtsp"
+            ):  # which connects first; that a codec passes is known once a header was written
+                with av.open(os.devnull, "w", format=self._form.muxer) as trial:
+                    trial.add_stream_from_template(sound)
+                    trial.start_encoding()
             return self._target.add_stream_from_template(sound)
         except (av.error.FFmpegError, ValueError):
-            self._say(f"{self.label}: without sound, as {self._form.muxer} has no place for {sound.codec_context.name}")
+            name = sound.codec_context.codec.canonical_name
+            self._say(f"{self.label}: without sound, as {self._form.muxer} has no place for {name}")
             return None
 
     def hear(self, sound: Sound) -> None:
@@ -183,5 +190,6 @@ class RecordSink:
         try:
             yield
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or os.fspath(str(error))
-            raise OutputError(f"{self.label}: can't be written ({reason})") from error
+            raise OutputError(
+                f"{self.label}: can't be written ({getattr(error, 'strerror', None) or error})"
+            ) from error
