@@ -257,17 +257,19 @@ def test_after_a_failure_nothing_is_lost(bench: Bench, name: str) -> None:
                 engine.close()
         except DeviceError as error:
             assert "as asked" in str(error)  # noqa: PT017
-    assert before - free(bench.device) <= 8 * MIB
+    assert before - free(bench.device) <= 32 * MIB
     engine = bench.engine(what)
     assert len(kept(engine, frames)) == 5
     engine.close()
 
 
 def test_without_memory_the_caller_hears_and_gets_it_all_back(bench: Bench) -> None:
+    """There is room for the frames, and none for what the network makes of them."""
     what = spec("420", 8, (3840, 2160) if bench.real else (40, 24))
+    bench.engine(SPECS[0]).close()
     before = free(bench.device)
     with bench.device.current():
-        hog = bench.device.allocate(before - (64 * MIB if bench.real else 4096))
+        hog = bench.device.allocate(before - (256 * MIB if bench.real else 4096))
     with pytest.raises(DeviceMemoryError):
         bench.engine(what)
     with bench.device.current():

@@ -59,7 +59,7 @@ class Engine(Protocol):
         """
 
     def drain(self) -> list[Frame]:
-        """Waits for all that is in flight."""
+        """Waits for all that is in flight; where that raises, results that were done are released."""
 
     def reset(self) -> None:
         """Drops what is in flight, releasing its frames; the engine can be used again (seek, size change)."""
@@ -96,12 +96,14 @@ class InFlight(Generic[Handle]):
         self._poll, self._finish = poll, finish
         self._handles: deque[tuple[Ticket, Handle]] = deque()
         self._next = 0
+        self._later: RuntimeError | None = None
 
     def __len__(self) -> int:
         return len(self._handles)
 
     def check_room(self) -> None:
         """Raises RuntimeError when `capacity` are in flight."""
+        self._tell()
         if len(self._handles) >= self.capacity:
             raise RuntimeError(f"{self.capacity} frames are in flight already; collect a result before the next submit")
 
@@ -113,28 +115,48 @@ class InFlight(Generic[Handle]):
         return ticket
 
     def ready(self) -> list[Frame]:
-        results = []
-        while self._handles and self._poll(self._handles[0][1]):
-            results.append(self._pop(None))
+        self._tell()
+        results: list[Frame] = []
+        try:
+            while self._handles and self._poll(self._handles[0][1]):
+                results.append(self._pop(None))
+        except RuntimeError as error:
+            if not results:
+                raise
+            self._later = error  # when the results are safe with the caller
         return results
 
     def wait(self, ticket: Ticket, timeout: float | None) -> Frame:
+        self._tell()
         if not self._handles or self._handles[0][0] != ticket:
             oldest = self._handles[0][0] if self._handles else None
             raise ValueError(f"{ticket} is not the oldest in flight ({oldest}); results come in submission order")
         return self._pop(timeout)
 
     def drain(self) -> list[Frame]:
-        results = []
-        while self._handles:
-            results.append(self._pop(None))
+        self._tell()
+        results: list[Frame] = []
+        try:
+            while self._handles:
+                results.append(self._pop(None))
+        except BaseException:
+            for result in results:
+                result.release()
+            raise
         return results
 
     def clear(self) -> list[Handle]:
         """Forgets all that is in flight, and says what it was."""
         handles = [handle for _, handle in self._handles]
         self._handles.clear()
+        self._later = None
         return handles
+
+    def _tell(self) -> None:
+        """Raises what `ready` kept back."""
+        later, self._later = self._later, None
+        if later is not None:
+            raise later
 
     def _pop(self, timeout: float | None) -> Frame:
         result = self._finish(self._handles[0][1], timeout)
