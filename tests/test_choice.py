@@ -180,7 +180,7 @@ def engines_of(plan: Plan, **settings: Any) -> Engines:
         picture, opacity = split(spec)
         return OpacityEngine(spec, single(choice, picture, halvings), single(choice, opacity, halvings), 2)
 
-    return Engines(EngineSettings(**settings), machine=machine(), open=open)  # type: ignore[arg-type]
+    return Engines(EngineSettings(**settings), machine=machine(), open=open, check=lambda engine, choice, spec: None)  # type: ignore[arg-type]
 
 
 def pooled(what: FrameSpec, count: int, pool: FramePool) -> Iterator[Frame]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from vsr.backends import open_engine
+from vsr.backends.check import check
 from vsr.backends.engine import Engine
 from vsr.backends.machine import THIS, Machine
 from vsr.device.protocol import DeviceError, DeviceMemoryError
@@ -66,7 +67,7 @@ class Engines:
         *,
         machine: Machine = THIS,
         open: Open = open_engine,
-        check: Check = lambda engine, choice, spec: None,
+        check: Check = check,
     ) -> None:
         settings.validate()
         self.settings = settings
@@ -128,7 +129,7 @@ class Engines:
 
     def memory(self) -> Memory | None:
         """What frames are best decoded into for the engine opened last; None for any memory."""
-        return self._gpu.frames if self._gpu else None
+        return self._gpu.memory if self._gpu else None
 
     def close(self) -> None:
         """After the engines; what it is asked for next it opens anew."""
@@ -142,7 +143,7 @@ class Engines:
             return self._open(self.settings, choice, spec, gpu=None, halvings=halvings)
         from vsr.backends.gpu import Gpu
 
-        self._gpu = self._gpu or Gpu(self._machine.device(device))
+        self._gpu = self._gpu or Gpu(self._machine.device(device), self._note)
         engine = self._open(self.settings, choice, spec, gpu=self._gpu, halvings=halvings)
         try:
             self._check(engine, choice, spec)

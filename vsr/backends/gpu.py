@@ -2,35 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from vsr.backends import cache_folder
+from vsr.backends.cuda import SlotEngine
 from vsr.backends.engine import Engine
 from vsr.backends.tiled import TiledEngine, choose
 from vsr.device.memory import PinnedMemory
-from vsr.device.protocol import Device, DeviceError, DeviceMemoryError
-from vsr.graph import FrameSpec
-from vsr.models import ModelChoice
+from vsr.device.protocol import Device, DeviceError, DeviceMemoryError, Executor, run_all
+from vsr.frame import aligned_buffer
+from vsr.graph import FrameSpec, describe
+from vsr.models import ModelChoice, load
 
 LEAST = 256  # pixels of a tile's longer side: a GPU that has no room for that has none
 
 
 class Gpu:
-    """A GPU in use, and memory for decoded frames that it reads from directly."""
+    """A GPU in use, and memory for decoded frames that it reads from directly.
 
-    def __init__(self, device: Device) -> None:
-        self.device, self.frames = device, PinnedMemory(device)
+    Args:
+        device: closed with this.
+        say: gets what a user should hear, a line at a time.
+    """
+
+    def __init__(self, device: Device, say: Callable[[str], None] = lambda line: None) -> None:
+        self.device, self.say = device, say
+        self.pinned = PinnedMemory(device)
+
+    def memory(self, nbytes: int) -> npt.NDArray[np.uint8]:
+        """What `FramePool` takes: pinned where there is room for it."""
+        try:
+            return self.pinned(nbytes)
+        except DeviceError as error:
+            self.say(f"frames are decoded into ordinary memory and copied once more ({error})")
+            return aligned_buffer(nbytes)
 
     def close(self) -> None:
         """After every engine on it."""
-        self.frames.close()
-        self.device.close()
+        run_all([self.pinned.close, self.device.close])
 
 
-def open_on_gpu(gpu: Gpu, choice: ModelChoice, spec: FrameSpec, halvings: int = 0) -> Engine:
+def executor_for(gpu: Gpu, choice: ModelChoice, spec: FrameSpec) -> Executor:
+    """The library's own part of an engine."""
+    if choice.runner.library == "tensorrt":
+        return _tensorrt(gpu, choice, spec)
+    from vsr.backends.half import halved
+    from vsr.backends.pytorch.executor import TorchExecutor
+
+    described = describe(load(choice), spec)
+    if choice.precision == "fp16":
+        described = halved(described)
+    return TorchExecutor(gpu.device, described, choice.precision)
+
+
+def _tensorrt(gpu: Gpu, choice: ModelChoice, spec: FrameSpec) -> Executor:
+    from vsr.backends.tensorrt.library import import_tensorrt
+    from vsr.backends.tensorrt.prepare import open_executor
+    from vsr.device.facts import gpu_facts
+    from vsr.plans import PlanCache
+
+    folder = cache_folder()
+    cache, facts = PlanCache(folder / "plans") if folder else None, gpu_facts(gpu.device.index)
+
+    def building(share: float, phase: str) -> None:
+        gpu.say(f"TensorRT builds its plan for {spec}, once; that may take minutes")
+
+    trt = import_tensorrt()
+    return open_executor(trt, choice, spec, gpu.device, facts, cache, progress=building, said=gpu.say)
+
+
+MakeExecutor = Callable[[Gpu, ModelChoice, FrameSpec], Executor]
+
+
+def open_on_gpu(
+    gpu: Gpu,
+    choice: ModelChoice,
+    spec: FrameSpec,
+    halvings: int = 0,
+    executor: MakeExecutor = executor_for,
+) -> Engine:
     """An engine for frames of `spec`, in tiles after so many halvings at least, and as many more as memory asks for.
 
     Raises:
         DeviceMemoryError, MemoryLimitError: no tile is small enough.
+        UsageError, InputError, PlanError: what the library says of the model.
     """
-    opened: list[Engine] = []
+    opened: list[SlotEngine] = []
     left = halvings
 
     def fits(part: FrameSpec) -> bool:
@@ -39,7 +99,8 @@ def open_on_gpu(gpu: Gpu, choice: ModelChoice, spec: FrameSpec, halvings: int = 
         if left >= 0:
             return False
         try:
-            opened.append(_open(gpu, choice, part))
+            made = executor(gpu, choice, part)
+            opened.append(SlotEngine(gpu.device, made, part, choice.scale, pinned=gpu.pinned))
         except DeviceMemoryError:
             if max(part.width, part.height) <= LEAST:
                 raise
@@ -47,8 +108,6 @@ def open_on_gpu(gpu: Gpu, choice: ModelChoice, spec: FrameSpec, halvings: int = 
         return True
 
     grid = choose(spec, choice.radius, fits, "the GPU's memory")
+    for line in opened[0].notes:
+        gpu.say(line)
     return opened[0] if grid is None else TiledEngine(grid, opened[0], choice.scale)
-
-
-def _open(gpu: Gpu, choice: ModelChoice, spec: FrameSpec) -> Engine:
-    raise DeviceError(f"{choice.runner} can't be opened yet")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vsr.device import open_device
 from vsr.device.protocol import Device, DeviceError
+from vsr.errors import UsageError
 from vsr.models import Runner
 
 CAPABILITY = (7, 5)  # of compute, from which TensorRT 10 and 11 work: Turing
@@ -66,8 +67,12 @@ def has_driver() -> bool:
 
 
 def _tensorrt() -> str:
-    if find_spec("tensorrt") is None:
-        return 'TensorRT isn\'t installed (pip install "vsr[tensorrt]")'
+    from vsr.backends.tensorrt.library import import_tensorrt
+
+    try:
+        import_tensorrt()
+    except UsageError as error:
+        return str(error)
     return ""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from vsr.backends.engine import Engine, QueuedEngine, Ticket
 from vsr.errors import MemoryLimitError
-from vsr.frame import SUBSAMPLING, Frame, FramePool, PlanarFormat, Planes
+from vsr.frame import SUBSAMPLING, Frame, FramePool, PlanarFormat, Plane, Planes
 from vsr.graph import CHROMA_RADIUS, FrameSpec
 
 ALIGNMENT = 8  # tiles start at multiples of this: whole chroma samples, and whole groups of a grouped convolution
@@ -77,15 +77,20 @@ def choose(spec: FrameSpec, radius: int | None, fits: Callable[[FrameSpec], bool
         return None
     if radius is None:
         raise MemoryLimitError(f"{spec} needs more than {limit}, and this model sees too far for tiles; allow more")
-    across, down = SUBSAMPLING.get(spec.format.chroma, (1, 1))
-    halo = -(-max(radius, CHROMA_RADIUS * across, CHROMA_RADIUS * down) // ALIGNMENT) * ALIGNMENT
+    margin = halo(spec, radius)
     width, height = _aligned(spec.width), _aligned(spec.height)
     while max(width, height) > SMALLEST:
         width, height = (_aligned(width / 2), height) if width >= height else (width, _aligned(height / 2))
-        grid = Grid(spec=spec, width=width, height=height, halo=halo)
+        grid = Grid(spec=spec, width=width, height=height, halo=margin)
         if fits(grid.tile):
             return grid
     raise MemoryLimitError(f"{spec} needs more than {limit} even in tiles of {grid.tile}; allow more memory")
+
+
+def halo(spec: FrameSpec, radius: int) -> int:
+    """How many luma pixels around it a tile needs, for the network and for the chroma."""
+    across, down = SUBSAMPLING.get(spec.format.chroma, (1, 1))
+    return -(-max(radius, CHROMA_RADIUS * across, CHROMA_RADIUS * down) // ALIGNMENT) * ALIGNMENT
 
 
 def _aligned(size: float) -> int:
@@ -145,22 +150,33 @@ class TiledEngine(QueuedEngine[Frame]):
     def _cut(self, frame: Frame, place: Place) -> Frame:
         tile = self._grid.tile
         planes, lease = self._tiles.take()
-        for index, (source, target) in enumerate(zip(frame.planes, planes, strict=True)):
-            across, down = _subsampling(frame.format, index)
-            x, y = place.x // across, place.y // down
-            target[:] = source[y : y + target.shape[0], x : x + target.shape[1]]
+        cut(frame, place, planes)
         return frame.like(format=frame.format, width=tile.width, height=tile.height, planes=planes, lease=lease)
 
     def _paste(self, ticket: Ticket, place: Place, planes: Planes) -> None:
         tile = self._inner.wait(ticket)
-        for index, (source, target) in enumerate(zip(tile.planes, planes, strict=True)):
-            across, down = _subsampling(tile.format, index)
-            x, y = place.x * self._scale // across, place.y * self._scale // down
-            left, top = place.left * self._scale // across, place.top * self._scale // down
-            right, bottom = -(-place.right * self._scale // across), -(-place.bottom * self._scale // down)
-            target[top:bottom, left:right] = source[top - y : bottom - y, left - x : right - x]
+        for source, target in kept(tile, place, planes, self._scale):
+            target[:] = source
         tile.release()
 
 
+def cut(frame: Frame, place: Place, planes: Planes) -> None:
+    """Copies the tile at `place` to `planes`."""
+    for index, (source, target) in enumerate(zip(frame.planes, planes, strict=True)):
+        across, down = _subsampling(frame.format, index)
+        x, y = place.x // across, place.y // down
+        target[:] = source[y : y + target.shape[0], x : x + target.shape[1]]
+
+
+def kept(tile: Frame, place: Place, planes: Planes, scale: int) -> Iterator[tuple[Plane, Plane]]:
+    """For each plane the part of a tile's result that is kept, and where that is in the planes of the whole result."""
+    for index, (source, target) in enumerate(zip(tile.planes, planes, strict=True)):
+        across, down = _subsampling(tile.format, index)
+        x, y = place.x * scale // across, place.y * scale // down
+        left, top = place.left * scale // across, place.top * scale // down
+        right, bottom = -(-place.right * scale // across), -(-place.bottom * scale // down)
+        yield source[top - y : bottom - y, left - x : right - x], target[top:bottom, left:right]
+
+
 def _subsampling(format: PlanarFormat, plane: int) -> tuple[int, int]:
-    return SUBSAMPLING[format.chroma] if plane else (1, 1)
+    return SUBSAMPLING[format.chroma] if plane in (1, 2) and format.chroma != "grey" else (1, 1)

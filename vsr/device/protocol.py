@@ -183,9 +183,11 @@ class Executor(Protocol):
         input_nbytes, output_nbytes: of one frame, planes at 256-byte offsets as in `PlanarFormat.views`.
     """
 
-    label: str
     input_nbytes: int
     output_nbytes: int
+
+    @property
+    def label(self) -> str: ...
 
     def bind(self, source: DeviceBuffer, target: DeviceBuffer, stream: Stream) -> Bound:
         """Scratch memory and all else that one frame in flight needs. Raises DeviceMemoryError."""
