@@ -13,7 +13,7 @@ from vsr import sidedata
 from vsr.changes import Changes
 from vsr.convert import copy_in, planar_format
 from vsr.demux import READ_ERRORS
-from vsr.frame import Frame, FramePool, PlanarFormat, TrackFacts
+from vsr.frame import Frame, FramePool, Memory, PlanarFormat, TrackFacts
 from vsr.report import Report
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class FrameSource:
         format: of every frame, in the range and matrix of `facts`, whatever the pictures change to; None: each
             picture's own, without alpha.
         changes: is told of every picture.
+        memory: where samples go; None: any.
     """
 
     def __init__(
@@ -145,7 +146,9 @@ class FrameSource:
         report: Report,
         format: PlanarFormat | None = None,
         changes: Changes | None = None,
+        memory: Memory | None = None,
     ) -> None:
+        self._memory = memory
         self._timeline, self._facts, self._report, self._format = timeline, facts, report, format
         self._colour = facts.colour if format else None
         self._changes = changes or Changes(report, lambda: facts.aspect)
@@ -193,7 +196,7 @@ class FrameSource:
         for pool in self._pools:
             if pool.fits(format, width, height):
                 return pool
-        self._pools.append(FramePool(format, width, height))
+        self._pools.append(FramePool(format, width, height, self._memory))
         return self._pools[-1]
 
 

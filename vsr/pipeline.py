@@ -4,45 +4,43 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
-from fractions import Fraction
+from functools import partial
 from itertools import islice
-from pathlib import Path
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from vsr import chunkfile, exports, sinks, y4m
 from vsr.changes import Changes, present_aspect
-from vsr.chunkfile import Encoded, sync_folder
+from vsr.chunkfile import Encoded
 from vsr.chunks import Chunk, split
 from vsr.decode import FrameSource, Timeline, in_range, lasting, pictures
 from vsr.deinterlace import deinterlaced
 from vsr.demux import open_input, packets
 from vsr.encode import encode_chunk
 from vsr.errors import InputError, Interrupted
-from vsr.frame import Frame
+from vsr.frame import Frame, Memory
 from vsr.graph import FrameSpec
-from vsr.job import Job, Source, unchanged
+from vsr.job import Job, Source
+from vsr.lanes import Progress, Share, Stop, each_gpu, shares, together
 from vsr.mux import global_header, mux, rehearse, writing
 from vsr.prefetch import prefetch
 from vsr.probe import probe
-from vsr.report import Clock, LeftOut, Report, counted
+from vsr.publish import publish, publish_partial
+from vsr.report import Clock, Report, counted
 from vsr.resume import WorkFolder, work_folder
 from vsr.settings import EngineSettings, RunSettings
 from vsr.signature import Signatures
-from vsr.target import check_output, partial_name
+from vsr.target import partial_name
 from vsr.upscaler import UpscaleStage
-from vsr.verify import verify
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 AHEAD = 4  # frames waiting between two stages: enough that none starves, little memory
-PRIMING = Fraction(10)  # seconds before the first frame in which sound may begin
-Progress = Callable[[Report], None]
-Stop = Callable[[], int]
 
 
 def upscale(src: str | os.PathLike[str], dst: str | os.PathLike[str], scale: int = 2, **options: object) -> Report:
@@ -83,6 +81,7 @@ def run(
     progress: Progress = lambda report: None,
     clock: Clock = time.perf_counter,
     stop: Stop = lambda: 0,
+    engines: Sequence[EngineSettings] = (),
 ) -> Report:
     """Does a job. The output appears under its name only complete and verified.
 
@@ -91,6 +90,7 @@ def run(
         clock: what times in the report are read from.
         stop: asked after every frame; the number of the signal that asks for an end, or 0. What is done until then is
             written beside the output. (An exception ends the run too, without that.)
+        engines: each for a share of a file's chunks, side by side; none: one for each GPU of the settings.
 
     Raises:
         VsrError: nothing was left under the output's name. Finished chunks are kept where the run can be gone on with.
@@ -105,83 +105,63 @@ def run(
             _into_sink(job, whole, report, settings)
     else:
         with work_folder(job, settings.resume, report) as work:
-            _into_file(job, work, settings, report, progress, stop)
+            _into_file(job, work, settings, engines or each_gpu(settings.engine), report, progress, stop)
     report.seconds = clock() - begin
     return report
 
 
 def _into_file(
-    job: Job, work: WorkFolder, settings: RunSettings, report: Report, progress: Progress, stop: Stop
+    job: Job,
+    work: WorkFolder,
+    settings: RunSettings,
+    engines: Sequence[EngineSettings],
+    report: Report,
+    progress: Progress,
+    stop: Stop,
 ) -> None:
     rehearse(job)
-    header = global_header(job)
-    for chunks in work.missing():
-        with upscaling(job, settings.engine, report, chunks=chunks) as frames:
-            for chunk, group in split(_watched(frames, report, progress, stop), chunks):
-                with writing(job.output):
-                    encoded = work.store(chunk, encode_chunk(job, group, report, global_header=header), report)
-                if stop():
-                    _write_partial(job, work, encoded, settings, report)
-                    raise Interrupted(f"stopped; {partial_name(job.output)} has what was done", signum=stop())
-                with writing(job.output):
-                    work.finish(encoded)
-                needed, free = work.room()
-                if needed > free:
-                    report.note(f"the disk may run full: about {needed / 1e6:.0f} MB are needed")
+    lane = partial(_lane, job, work, global_header(job), threading.Lock())
+    parts = shares(work.missing(), len(engines))
+    lanes = [partial(lane, engine, part) for engine, part in zip(engines, parts, strict=False)]
+    cut = [encoded for encoded in together(lanes, report, progress, stop) if encoded]
+    if cut:
+        publish_partial(job, work, min(cut, key=attrgetter("index")), settings, report)
+        raise Interrupted(f"stopped; {partial_name(job.output)} has what was done", signum=stop())
     _check_count(job, report)
     signatures = Signatures()
     left_out = mux(job, signatures.seen(chunkfile.read(work.finished(), job.source.time_base)), work.part, report)
-    publish(job, work.part, report, settings, left_out, signatures)
+    publish(job, work.part, report, settings, left_out, signatures, report.frames_upscaled)
 
 
-def publish(
-    job: Job, part: Path, report: Report, settings: RunSettings, left_out: Set[LeftOut], signatures: Signatures
-) -> None:
-    """Verifies the finished part, then gives it its name.
-
-    Raises:
-        InputError: the input is no longer what it was at the start. VerificationError: the part isn't as planned.
-    """
-    source = job.source
-    if not unchanged(source):
-        raise InputError(f"{source.path}: changed while it was read, nothing was written; start again once it is whole")
-    with report.stage("verify"):
-        report.verified = verify(
-            str(part),
-            job,
-            left_out,
-            mode=settings.verify,
-            upscaled=report.frames_upscaled,
-            spoilt=report.damaged,
-            damaged=bool(report.damaged_packets),
-            encoded=signatures,
-        )
-    if settings.verify == "none":
-        report.note("not verified (--verify none)")
-    check_output(source.path, job.output, overwrite=settings.overwrite)
-    with writing(job.output):
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(job.output)
-        sync_folder(Path(job.output).parent)
-
-
-def _write_partial(job: Job, work: WorkFolder, last: Encoded, settings: RunSettings, report: Report) -> None:
-    """The finished chunks and the begun one as a file of its own, sound and all cut where the picture ends."""
-    chunks = [*work.finished(before=last.index), last]
-    if not any(chunk.frames for chunk in chunks):
-        return
-    source = job.source
-    rows = next(chunk for chunk in reversed(chunks) if chunk.frames).rows()
-    end = max(row.pts + row.duration for row in rows) + round(source.origin / source.time_base)
-    begin = source.start if source.trimmed else source.start - round(PRIMING / source.time_base)
-    cut = replace(
-        source, start=begin, end=end, last_end=end, trimmed=True, frames=sum(chunk.frames for chunk in chunks)
-    )
-    short = replace(job, source=cut, output=partial_name(job.output))
-    signatures = Signatures()
-    left_out = mux(short, signatures.seen(chunkfile.read(chunks, source.time_base)), work.part, report)
-    publish(short, work.part, report, settings, left_out, signatures)
+def _lane(
+    job: Job,
+    work: WorkFolder,
+    header: bool,
+    finishing: threading.Lock,
+    engine: EngineSettings,
+    runs: Share,
+    report: Report,
+    progress: Progress,
+    stop: Stop,
+) -> Encoded | None:
+    """Stores a share of the chunks. When asked to stop: the one that was begun, cut short."""
+    for chunks in runs:
+        with upscaling(job, engine, report, chunks=chunks) as frames:
+            groups = split(_watched(frames, report, progress, stop), chunks)
+            for chunk, group in groups:
+                with writing(job.output):
+                    encoded = work.store(chunk, encode_chunk(job, group, report, global_header=header), report)
+                if stop():
+                    for _, begun in groups:  # a frame at most
+                        for frame in begun:
+                            frame.release()
+                    return encoded
+                with finishing, writing(job.output):
+                    work.finish(encoded)
+                    needed, free = work.room()
+                if needed > free:
+                    report.note(f"the disk may run full: about {needed / 1e6:.0f} MB are needed")
+    return None
 
 
 @contextmanager
@@ -194,8 +174,8 @@ def upscaling(
     thread: same pixels, and the tests' oracle.
     """
     with UpscaleStage(job.network.applied(engine)) as stage:
-        stage.prepare(first_spec(job.source))
-        with decoded(job, report, chunks) as frames:
+        memory = stage.prepare(first_spec(job.source))
+        with decoded(job, report, chunks, memory) as frames:
             waiting = prefetch(frames, depth, Frame.release)
             with closing(prefetch(_labelled(stage, waiting, report), depth, Frame.release)) as results:
                 yield results
@@ -222,8 +202,10 @@ def _labelled(stage: UpscaleStage, upstream: Generator[Frame], report: Report) -
 
 
 @contextmanager
-def decoded(job: Job, report: Report, chunks: Sequence[Chunk] = ()) -> Iterator[Generator[Frame]]:
-    """Decoded frames of neighbouring chunks (default: all of the job's).
+def decoded(
+    job: Job, report: Report, chunks: Sequence[Chunk] = (), memory: Memory | None = None
+) -> Iterator[Generator[Frame]]:
+    """Decoded frames of neighbouring chunks (default: all of the job's), in memory of this kind.
 
     Packets before them are read and passed over, a little more is decoded than asked for (see `Chunk.packet`): seeking
     would save the reading, but containers' indexes lie.
@@ -231,7 +213,7 @@ def decoded(job: Job, report: Report, chunks: Sequence[Chunk] = ()) -> Iterator[
     source, chunks = job.source, chunks or job.chunks
     begin, end = chunks[0].start, chunks[-1].end
     if source.path == "-":
-        reader = y4m.Reader(sys.stdin.buffer, _y4m_header(source), report)
+        reader = y4m.Reader(sys.stdin.buffer, _y4m_header(source), report, memory)
         yield in_range(reader.frames(), begin, end, report)
         reader.close()
         return
@@ -239,7 +221,8 @@ def decoded(job: Job, report: Report, chunks: Sequence[Chunk] = ()) -> Iterator[
         stream = next(s for s in container.streams.video if s.index == source.stream)
         stream.thread_type = "AUTO"
         timeline = Timeline(source.time_base, source.rate if source.untimed else None, source.nominal)
-        frames = FrameSource(timeline, source.facts, report, source.format, Changes(report, present_aspect(stream)))
+        changes = Changes(report, present_aspect(stream))
+        frames = FrameSource(timeline, source.facts, report, source.format, changes, memory)
         coded = islice(packets(container, [stream], report), chunks[0].packet, None)
         shown: Iterable[VideoFrame] = pictures(stream, coded, report, since=begin, alpha=source.format.alpha)
         if source.deinterlace:

@@ -22,6 +22,7 @@ from vsr.deinterlace import fields
 from vsr.demux import open_input, packets, video_stream
 from vsr.errors import InputError, UsageError
 from vsr.job import Encoder, Job, Network, Source, identity
+from vsr.lanes import unused
 from vsr.limits import check_size, fitting
 from vsr.report import Report
 from vsr.scan import Scan, last_end, nominal, pace, scan
@@ -228,6 +229,7 @@ def _job(
         notes += exports.notes(settings, source, fate, fit, sink)
     kept = has_alpha(encoder.pix_fmt) if encoder else sink in ("null", "md5") or exports.keeps_alpha(settings.output)
     source = replace(source, format=replace(source.format, alpha=source.alpha and kept))
+    notes += unused(settings.engine, sink, len(chunks))
     notes += _losses(settings, source, sink, encoder)
     return Job(
         version=__version__,

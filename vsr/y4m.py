@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vsr.errors import InputError, OutputError, VerificationError
-from vsr.frame import Chroma, ChromaLocation, Colour, Frame, FramePool, PlanarFormat, Plane, TrackFacts
+from vsr.frame import Chroma, ChromaLocation, Colour, Frame, FramePool, Memory, PlanarFormat, Plane, TrackFacts
 from vsr.report import Report, counted
 
 MAX_LINE = 1024
@@ -66,11 +66,11 @@ def _layout(name: str) -> tuple[PlanarFormat, ChromaLocation]:
 
 
 class Reader:
-    """Frames of a y4m stream whose header was read; buffers of its own."""
+    """Frames of a y4m stream whose header was read; buffers of its own, in memory of this kind."""
 
-    def __init__(self, stream: BinaryIO, header: Header, report: Report) -> None:
+    def __init__(self, stream: BinaryIO, header: Header, report: Report, memory: Memory | None = None) -> None:
         self._stream, self._header, self._report = stream, header, report
-        self._pool = FramePool(header.format, header.width, header.height)
+        self._pool = FramePool(header.format, header.width, header.height, memory)
 
     def frames(self) -> Iterator[Frame]:
         """Frames numbered at the header's rate; a last frame cut short is dropped and counted as damage."""

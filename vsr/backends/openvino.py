@@ -6,6 +6,7 @@ side by side (`vsr.backends.subpixel`); the one copy of a frame puts them in pla
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _HINTS = {"int8": "f32", "bf16": "bf16", "float32": "f32"}
+_COMPILING = threading.Lock()  # meanwhile OpenVINO changes the process's locale, and two at once leave it changed
 _NAMES = {"i8": "int8", "bf16": "bf16", "f32": "float32"}
 
 
@@ -101,8 +103,9 @@ class _Part:
         described = for_cpu(model, spec, part)
         core = import_openvino().Core()
         try:
-            graph = core.read_model(model=described.SerializeToString())
-            self.compiled = core.compile_model(graph, "CPU", options)
+            with _COMPILING:
+                graph = core.read_model(model=described.SerializeToString())
+                self.compiled = core.compile_model(graph, "CPU", options)
         except RuntimeError as error:
             raise InputError(f"the network doesn't take {spec}: {' '.join(str(error).split())[:200]}") from error
         self.planes = slice(0, 1) if part == "luma" else slice(1, 3)

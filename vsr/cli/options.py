@@ -75,7 +75,9 @@ def parser() -> argparse.ArgumentParser:
         "--weights", choices=WEIGHTS, default="auto", help="for clean or strongly coded video (auto: looks)"
     )
     net.add_argument("--model", type=Path, metavar="FILE", help="your own luma network, ONNX")
-    net.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs it (auto: openvino)")
+    net.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs it (auto: the first that works)")
+    net.add_argument("--device", type=_devices, default=(), metavar="N[,N]",
+                     help="GPU by CUDA's number; several share a file's chunks")  # fmt: skip
     net.add_argument("--precision", choices=PRECISIONS, default="auto", help="default: the fastest without loss here")
     net.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
     net.add_argument(
@@ -129,6 +131,7 @@ def settings_of(args: argparse.Namespace) -> RunSettings:
             model=args.model,
             weights=args.weights,
             backend=args.backend,
+            devices=args.device,
             precision=args.precision,
             threads=args.threads,
             memory=args.memory,
@@ -179,6 +182,12 @@ def _rate(text: str) -> Fraction:
         return Fraction(text)
     except (ValueError, ZeroDivisionError):
         raise argparse.ArgumentTypeError(f"{text!r} is no rate: frames per second, e.g. 25 or 24000/1001") from None
+
+
+def _devices(text: str) -> tuple[int, ...]:
+    if not all(part.isdecimal() for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} names no GPUs: 0, or 0,1 for two")
+    return tuple(map(int, text.split(",")))
 
 
 def size_in_bytes(text: str) -> int:
