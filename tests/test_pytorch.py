@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from vsr.backends.pytorch.evaluator import Evaluator
 from vsr.backends.pytorch.operators import OPERATORS
 from vsr.errors import InputError
 from vsr.graph import describe
+from vsr.models import Runner
 
 I64, F32 = np.int64, np.float32
 
@@ -179,7 +181,7 @@ def test_label_says_what_runs(tmp_path: Path) -> None:
 
 
 def test_without_torch_the_way_out_is_named(tmp_path: Path) -> None:
-    choice = chosen(tmp_path, luma_model(), "float32")
+    choice = replace(chosen(tmp_path, luma_model(), "float32"), runner=Runner(library="pytorch"))
     program = f"""
 import sys
 sys.modules["torch"] = None
@@ -188,7 +190,7 @@ from vsr.backends import open_engine
 from vsr.errors import UsageError
 from vsr.frame import PlanarFormat
 from vsr.graph import FrameSpec
-from vsr.models import ModelChoice
+from vsr.models import ModelChoice, Runner
 from vsr.settings import EngineSettings
 try:
     open_engine(EngineSettings(backend="pytorch"), {choice!r}, FrameSpec(format=PlanarFormat(), width=8, height=8))
