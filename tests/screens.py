@@ -34,13 +34,23 @@ class Painted:
 
         self._connection: Any = xcffib.connect(display=display)
         self._core, self._x = self._connection.core, x
-        screen = self._connection.get_setup().roots[0]
+        self._screen: Any = self._connection.get_setup().roots[0]
         self.id: int = self._connection.generate_id()
-        self._core.CreateWindow(
-            screen.root_depth, self.id, screen.root, *place, 0, 1, screen.root_visual, x.CW.BackPixel, [COLOURS[colour]]
-        )
+        self._create(colour, place)
         name = title.encode()
         self._core.ChangeProperty(x.PropMode.Replace, self.id, x.Atom.WM_NAME, x.Atom.STRING, 8, len(name), name)
+        self.show()
+
+    def _create(self, colour: str, place: tuple[int, int, int, int]) -> None:
+        screen, back = self._screen, self._x.CW.BackPixel
+        self._core.CreateWindow(
+            screen.root_depth, self.id, screen.root, *place, 0, 1, screen.root_visual, back, [COLOURS[colour]]
+        )
+
+    def replace(self, colour: str, place: tuple[int, int, int, int]) -> None:
+        """Another window of the same number, as programs make that change how they draw."""
+        self._core.DestroyWindow(self.id)
+        self._create(colour, place)
         self.show()
 
     def show(self) -> None:

@@ -136,6 +136,19 @@ def test_a_window_is_followed(screen: str) -> None:
         cover.close()
 
 
+def test_a_window_that_is_made_anew_is_followed(screen: str) -> None:
+    window = Painted(screen, "anew", "red", (100, 100, 200, 100))
+    with watching(screen, window) as watched:
+        window.replace("green", (90, 90, 160, 120))
+        until(lambda: watched.size == (160, 120) and watched.corner == GREEN)
+        window.resize(100, 100)
+        until(lambda: watched.size == (100, 100))
+        window.close()
+        until(lambda: watched.ended)
+        assert not watched.error
+        assert watched.said[-1].endswith("was closed")
+
+
 def test_mss_says_when_it_cannot(screen: str) -> None:
     window = Painted(screen, "off", "red", (1200, 900, 200, 200))  # 80x124 of it on the screen
     with watching(screen, window, "mss") as watched:

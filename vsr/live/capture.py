@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from threading import Event
@@ -68,7 +68,11 @@ class Scene:
 
     def now(self) -> Place | None:
         """Where it is; None once it is closed. Raises InputError when the server has gone."""
-        if self._display.stirred():
+        happened = self._display.happened()
+        if "DestroyNotify" in happened:  # its program may have made another of the same number
+            with suppress(InputError):  # `_look` tells
+                self._display.watch(self._window)
+        if happened:
             self._place = self._look()
         return self._place
 

@@ -36,13 +36,16 @@ uniform vec3 zero;
 uniform float split, line;  // left of it before; half the line's width
 in vec2 place;
 out vec4 colour;
+vec3 samples(sampler2D y, sampler2D u, sampler2D v, vec4 chroma) {
+    vec2 inside = place * chroma.xy + chroma.zw;
+    return vec3(texture(y, place).r, texture(u, inside).r, texture(v, inside).r);
+}
 void main() {
-    vec2 before = place * before_chroma.xy + before_chroma.zw;
-    vec2 after = place * after_chroma.xy + after_chroma.zw;
-    vec3 left = vec3(texture(before_y, place).r, texture(before_u, before).r, texture(before_v, before).r);
-    vec3 right = vec3(texture(after_y, place).r, texture(after_u, after).r, texture(after_v, after).r);
-    vec3 shown = to_rgb * ((place.x < split ? left : right) * peak - zero);
-    colour = vec4(abs(place.x - split) < line ? vec3(1.0) : clamp(shown, 0.0, 1.0), 1.0);
+    vec3 found;
+    if (place.x < split) found = samples(before_y, before_u, before_v, before_chroma);
+    else found = samples(after_y, after_u, after_v, after_chroma);
+    vec3 shown = clamp(to_rgb * (found * peak - zero), 0.0, 1.0);
+    colour = vec4(abs(place.x - split) < line ? vec3(1.0) : shown, 1.0);
 }
 """
 PANEL = """
@@ -154,7 +157,7 @@ class Painter:
         self._pictures["split"], self._pictures["line"] = split, 1.0 / picture[2] if line else 0.0
         for unit, (name, texture) in enumerate(sorted(self._textures.items())):
             if name in self._pictures:
-                self._filter(name, texture, sharp=sharp)
+                self._filter(name, texture, sharp=sharp or texture.size == picture[2:])
                 texture.use(unit)
                 self._pictures[name] = unit
         self._draw_pictures.render(self._gl.TRIANGLE_STRIP)

@@ -200,15 +200,15 @@ class Display:
             return False
         return True
 
-    def stirred(self) -> bool:
-        """Whether anything happened to watched windows since the last call. Raises InputError: the server has gone."""
-        stirred = False
+    def happened(self) -> set[str]:
+        """Names of X's events for watched windows since the last call. Raises InputError: the server has gone."""
+        found = set()
         try:
-            while self._connection.poll_for_event() is not None:
-                stirred = True
+            while (event := self._connection.poll_for_event()) is not None:
+                found.add(type(event).__name__.removesuffix("Event"))
         except self._lost as error:
             raise self._gone() from error
-        return stirred
+        return found
 
     def _gone(self) -> InputError:
         return InputError(f"the X server {self.name} has gone")
