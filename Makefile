@@ -1,4 +1,4 @@
-# make setup lint test fuzz bench demo: all a newcomer has to learn. VENV and PYTHON may be set: make test VENV=/tmp/v PYTHON=python3.13
+# make setup lint test fuzz soak bench demo: all a newcomer has to learn. VENV and PYTHON may be set: make test VENV=/tmp/v PYTHON=python3.13
 
 PYTHON = python3
 VENV = .venv
@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 METADATA = pyproject.toml setup.py constraints.txt
 
-.PHONY: setup lint test fuzz bench demo clean test-gpu bench-gpu device-pack device-site
+.PHONY: setup lint test fuzz soak bench demo clean test-gpu bench-gpu device-pack device-site
 
 setup: $(VENV)/.dev
 
@@ -21,6 +21,10 @@ test: setup
 # Random damage over media files for FUZZ_SECONDS (300), from FUZZ_SEED (0) on.
 fuzz: setup
 	$(BIN)/python tests/faults/fuzz.py --seconds $(or $(FUZZ_SECONDS),300) --seed $(or $(FUZZ_SEED),0)
+
+# A stream received, upscaled and recorded for SOAK_SECONDS (1200): memory and sound.
+soak: setup
+	SOAK_SECONDS=$(or $(SOAK_SECONDS),1200) $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/test_live_soak.py
 
 bench: setup
 	$(BIN)/python benchmarks/run.py

@@ -15,6 +15,7 @@ import av
 import numpy as np
 import pytest
 
+from claps import clapper, claps
 from live_fakes import FakeClock
 from vsr import y4m
 from vsr.errors import OutputError, UsageError, VsrError
@@ -139,44 +140,6 @@ def test_a_player_that_was_closed_ends_the_run() -> None:
     assert sink.wants()
     sink.show(shown(0))
     assert not sink.wants()
-
-
-def clapper(path: Path, seconds: int) -> None:
-    """A clip that goes white and loud for 0.2 s at every whole second but the first."""
-    with av.open(str(path), "w") as target:
-        video = target.add_stream("libx264", rate=30, options={"preset": "ultrafast", "bf": "0"})
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        sound = target.add_stream("aac", rate=48000, layout="mono")
-        for number in range(30 * seconds):
-            level = 235 if number >= 30 and number % 30 < 6 else 16
-            picture = av.VideoFrame.from_ndarray(np.full((72, 64), level, np.uint8), "yuv420p")
-            picture.pts, picture.time_base = number, 1 / RATE
-            target.mux(video.encode(picture))
-        moments = np.arange(48000 * seconds) / 48000
-        wave = np.where((moments >= 1) & (moments % 1 < 0.2), np.sin(2 * np.pi * 1000 * moments), 0)
-        for begin in range(0, wave.size - 1024, 1024):
-            samples = av.AudioFrame.from_ndarray(wave[None, begin : begin + 1024].astype(np.float32), "fltp", "mono")
-            samples.sample_rate, samples.pts, samples.time_base = 48000, begin, Fraction(1, 48000)
-            target.mux(sound.encode(samples))
-        target.mux(video.encode(None))
-        target.mux(sound.encode(None))
-
-
-def claps(path: Path) -> tuple[list[float], list[float]]:
-    """Seconds at which the picture turns white, and at which the sound begins."""
-    flashes, bangs, white, loud = list[float](), list[float](), False, False
-    with av.open(str(path)) as source:
-        for frame in source.decode():
-            if isinstance(frame, av.VideoFrame):
-                now = int(np.frombuffer(frame.planes[0], np.uint8)[0]) > 128
-                flashes += [frame.time] if now and not white else []
-                white = now
-            else:
-                for place, sample in enumerate(np.abs(frame.to_ndarray()[0]).reshape(-1, 64).max(1)):
-                    now = bool(sample > 0.2)
-                    bangs += [frame.time + place * 64 / frame.sample_rate] if now and not loud else []
-                    loud = now
-    return flashes, bangs
 
 
 def played(path: Path, sink: RecordSink, *, later: float = 0.0, lost: range = range(0), seed: int = 0) -> FakeConsole:

@@ -17,7 +17,7 @@ import av.error
 from vsr import fit
 from vsr.colour import write_tags
 from vsr.errors import OutputError, UsageError
-from vsr.frame import Frame
+from vsr.frame import Frame, Planes
 from vsr.live.feeds import bare
 from vsr.live.goal import coded
 from vsr.live.pace import RATE, Pace
@@ -91,6 +91,7 @@ class RecordSink:
         self.label, self.policy = form.named, form.policy
         self._name, self._form, self._say, self._clock = target, form, say, clock
         self._video: VideoStream | None = None
+        self._planes: Planes | None = None  # that `_picture` was made of
         self._held: list[Sound] = []
         self._heard = -1  # decoding time of the last packet of sound, in ticks
 
@@ -155,10 +156,11 @@ class RecordSink:
 
     def _write(self, frame: Frame, place: int) -> None:
         video = self._video or self._opened(frame)
-        picture = fit.picture(frame, self._goal)
-        picture.pts, picture.time_base = place, 1 / self._rate
+        if frame.planes is not self._planes:  # else it is the one before again
+            self._planes, self._picture = frame.planes, fit.picture(frame, self._goal)
+        self._picture.pts, self._picture.time_base = place, 1 / self._rate
         with self._writing():
-            self._target.mux(video.encode(picture))
+            self._target.mux(video.encode(self._picture))
 
     def _opened(self, frame: Frame) -> VideoStream:
         """The track of pictures, as the first one is known; then the sound that waited."""
