@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from vsr.backends import cache_folder
 from vsr.backends.cuda import SlotEngine
 from vsr.backends.engine import Engine
 from vsr.backends.tiled import TiledEngine, choose
@@ -59,19 +58,12 @@ def executor_for(gpu: Gpu, choice: ModelChoice, spec: FrameSpec) -> Executor:
 
 
 def _tensorrt(gpu: Gpu, choice: ModelChoice, spec: FrameSpec) -> Executor:
-    from vsr.backends.tensorrt.library import import_tensorrt
-    from vsr.backends.tensorrt.prepare import open_executor
-    from vsr.device.facts import gpu_facts
-    from vsr.plans import PlanCache
-
-    folder = cache_folder()
-    cache, facts = PlanCache(folder / "plans") if folder else None, gpu_facts(gpu.device.index)
+    from vsr.backends.tensorrt.prepare import executor
 
     def building(share: float, phase: str) -> None:
         gpu.say(f"TensorRT builds its plan for {spec}, once; that may take minutes")
 
-    trt = import_tensorrt()
-    return open_executor(trt, choice, spec, gpu.device, facts, cache, progress=building, said=gpu.say)
+    return executor(choice, spec, gpu.device, progress=building, said=gpu.say)
 
 
 MakeExecutor = Callable[[Gpu, ModelChoice, FrameSpec], Executor]
