@@ -169,9 +169,7 @@ def measured(display: str, options: argparse.Namespace, *, window: bool) -> dict
     )
     connection, sightings, said = Display(display), Sightings(), list[str]()
     source = ScreenSource(connection, found(connection), rate=options.capture_rate, say=said.append)
-    shown: Sink = Window(vsync=False) if window else NullSink()
-    if isinstance(shown, Window):
-        shown.press("overlay")
+    shown: Sink = Window(vsync=False, figures=False) if window else NullSink()
     sink = TappedSink(shown, sightings, options.seconds + WARM_UP, options.scale)
     ends = Ends(TappedSource(source, sightings), sink)
     if window:

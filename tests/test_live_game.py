@@ -87,7 +87,7 @@ class Looked(Window):
     """A window that is grabbed back now and then."""
 
     def __init__(self, screen: str) -> None:
-        super().__init__(vsync=False)
+        super().__init__(vsync=False, figures=False)
         self._screen, self._end, self._next = screen, time.monotonic() + 60 + SECONDS, 0.0
         self.looks: list[tuple[Frame, Planes, np.ndarray]] = []  # source, result, grabbed back
 
@@ -111,7 +111,6 @@ def test_a_game_is_shown_upscaled(screen: str, capsys: pytest.CaptureFixture[str
     display, said = Display(screen), list[str]()
     source = ScreenSource(display, display.find("Doom").id, rate=60, say=said.append)
     window = Looked(screen)
-    window.press("overlay")
     settings = LiveSettings(window="Doom", engine=EngineSettings(network="m4c16", streams=1), fixed=True)
     run(settings, Ends(source, window), say=said.append)
     with capsys.disabled():

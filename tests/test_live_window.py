@@ -201,6 +201,17 @@ def test_repeats_are_not_drawn_again(screen: str) -> None:
         assert set(grabbed(screen).ravel()) == {GREYS["bright"]}
 
 
+def dark_rows(picture: np.ndarray) -> int:
+    return int((picture[:, 0, 0] < GREYS["bright"]).sum())
+
+
+def test_text_lets_nothing_through() -> None:
+    panel = overlay.panel(["fps: captured 60.0"])
+    assert panel[..., 0].max() == 255
+    assert (panel[..., 3] == np.maximum(panel[..., 0], overlay.GROUND)).all()
+    assert overlay.panel(["fps"], 2.0).shape[0] == 2 * overlay.panel(["fps"]).shape[0]
+
+
 def test_figures_lie_over_the_picture(screen: str) -> None:
     console = Console()
     with opened(console) as window:
@@ -211,6 +222,9 @@ def test_figures_lie_over_the_picture(screen: str) -> None:
         assert (first[-1, -1] == GREYS["bright"]).all()
         console.shown = 12.0
         until(lambda: window.idle() or not np.array_equal(grabbed(screen), first))  # type: ignore[func-returns-value]
+        window.press("overlay")
+        window.idle()
+        assert dark_rows(grabbed(screen)) == dark_rows(first) - overlay.LINE  # without the keys
         window.press("overlay")
         window.idle()
         assert set(grabbed(screen).ravel()) == {GREYS["bright"]}
@@ -268,7 +282,7 @@ def test_keys_and_mouse(screen: str, tmp_path: Path) -> None:
     with opened(console, pairs=tmp_path, say=said.append) as window:
         window.show(shown(BRIGHT, DARK))
         keyed(screen, "search", "--name", "^vsr", "windowfocus", "--sync")
-        keyed(screen, "key", "Up", "Down", "Down", "o", "p", "s")
+        keyed(screen, "key", "Up", "Down", "Down", "o", "o", "p", "s")
         until(lambda: window.idle() or bool(said))  # type: ignore[func-returns-value]
         assert console.steps == [-1, 1, 1]
         window.idle()

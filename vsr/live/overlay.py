@@ -10,7 +10,7 @@ import numpy.typing as npt
 from vsr.live.protocol import Snapshot
 
 LINE, MARGIN, SIZE = 18, 8, 0.45  # pixels; OpenCV's factor of its font
-BACK, TEXT = (0, 0, 0, 200), (255, 255, 255, 255)  # R, G, B, opacity
+GROUND = 200  # opacity of the black behind the text, of 255
 
 
 def lines(snapshot: Snapshot, sizes: str, *, enlarged: bool, keys: str) -> list[str]:
@@ -39,9 +39,8 @@ def panel(text: Sequence[str], factor: float = 1.0) -> npt.NDArray[np.uint8]:
     font, size = cv2.FONT_HERSHEY_SIMPLEX, SIZE * factor
     line, margin = round(LINE * factor), round(MARGIN * factor)
     width = max(cv2.getTextSize(row, font, size, 1)[0][0] for row in text) + 2 * margin
-    picture = np.empty((line * len(text) + 2 * margin, width, 4), np.uint8)
-    picture[:] = BACK
+    ink = np.zeros((line * len(text) + 2 * margin, width), np.uint8)
     for index, row in enumerate(text):
         place = (margin, margin + line * index + round(0.75 * line))
-        cv2.putText(picture, row, place, font, size, TEXT, 1, cv2.LINE_AA)
-    return picture
+        cv2.putText(ink, row, place, font, size, 255, 1, cv2.LINE_AA)
+    return np.dstack([ink, ink, ink, np.maximum(ink, GROUND)])

@@ -44,6 +44,7 @@ class Window:
         vsync: waits for the screen's refresh with every picture: no tearing, up to one refresh later.
         fullscreen: at first; a key changes it.
         scaling: "fit" enlarges to the window, smoothly; "integer" by whole factors, samples as squares.
+        figures: over the picture at first.
         pairs: folder for pairs of source and result that a key saves.
         say: is told what a key did.
 
@@ -59,6 +60,7 @@ class Window:
         vsync: bool = True,
         fullscreen: bool = False,
         scaling: Scaling = "fit",
+        figures: bool = True,
         pairs: Path = Path(),
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -66,7 +68,8 @@ class Window:
         self._console: Console | None = None
         self._shown: Shown | None = None  # what the textures hold; its samples may be gone
         self._enlarged = self._split = self._stale = False
-        self._overlaid, self._line, self._saved = True, 0.5, 0
+        self._overlaid = 2 if figures else 0  # 2: figures and keys, 1: figures alone
+        self._line, self._saved = 0.5, 0
         self._panel: Any = None  # the overlay, as of `_told`
         self._told = 0.0
         self._place = (0, 0, 0, 0)  # before it filled the screen
@@ -178,7 +181,7 @@ class Window:
         elif key == "scaling":
             self._scaling = "integer" if self._scaling == "fit" else "fit"
         elif key == "overlay":
-            self._overlaid = not self._overlaid
+            self._overlaid = (self._overlaid - 1) % 3
         elif key == "quit":
             self._glfw.set_window_should_close(self._window, True)
         self._mark()
@@ -218,7 +221,8 @@ class Window:
     def _figures(self, shown: Shown, console: Console) -> Any:
         before, after = shown.source, shown.frame
         sizes = f"{before.width}x{before.height} to {after.width}x{after.height}"
-        text = overlay.lines(console.snapshot(), sizes, enlarged=self._enlarged, keys=HELP)
+        keys = HELP if self._overlaid == 2 else ""
+        text = overlay.lines(console.snapshot(), sizes, enlarged=self._enlarged, keys=keys)
         return overlay.panel(text, self._glfw.get_window_content_scale(self._window)[0])
 
     def _fit_window(self, size: tuple[int, int]) -> None:
