@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,9 @@ from vsr.errors import InputError
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
+
+
+_CUDNN = threading.Lock()  # its flags are the whole process's, and threads may drive a GPU each
 
 
 class Evaluator:
@@ -52,7 +57,7 @@ class Evaluator:
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         """The outputs, in the model's order."""
         values = {**self._constants, **dict(zip(self.inputs, inputs, strict=True))}
-        with torch.backends.cudnn.flags(enabled=True, benchmark=self._tuned, allow_tf32=False):
+        with nullcontext() if self.device == "cpu" else _cudnn(self._tuned):
             for step, done in zip(self._steps, self._read_last, strict=True):
                 arguments = [values[given] if isinstance(given, str) else given for given in step.inputs]
                 result = step.operator(step.attributes, *arguments)
@@ -136,6 +141,12 @@ def _fused(steps: list[_Step], outputs: list[str]) -> list[_Step]:
             result[index] = replace(steps[convolutions[given]], operator=ConvRelu(), outputs=step.outputs)
             result[convolutions[given]] = None
     return [step for step in result if step is not None]
+
+
+@contextmanager
+def _cudnn(benchmark: bool) -> Iterator[None]:
+    with _CUDNN, torch.backends.cudnn.flags(enabled=True, benchmark=benchmark, allow_tf32=False):
+        yield
 
 
 def _channels_last(weight: Tensor) -> Tensor:
