@@ -15,8 +15,8 @@ from clips import Clip
 from fake_tensorrt import FACTS, FakeTensorRT
 from vsr.backends.machine import Machine
 from vsr.backends.tensorrt.inspection import Layer, kinds, layers
-from vsr.backends.tensorrt.prepare import open_executor
-from vsr.cli.plan import main
+from vsr.backends.tensorrt.prepare import open_executor, plan_cache
+from vsr.cli.plan import Bar, main
 from vsr.device.fake import FakeDevice
 from vsr.errors import UsageError
 from vsr.models import resolve
@@ -140,9 +140,10 @@ def test_a_plan_is_inspected(tmp_path: Path) -> None:
 
 def test_a_video_decides_as_it_would_for_a_run(tmp_path: Path) -> None:
     clip = Clip(pts=range(2), size=(64, 48)).write(tmp_path / "clip.mkv")
-    engine, what = spec_of(str(clip), EngineSettings(backend="openvino", scale=3))
+    engine, what = spec_of(str(clip), EngineSettings(backend="tensorrt", precision="fp16", scale=3))
     assert str(what) == "yuv420p 64x48"
     assert engine.weights in ("clean", "stream")
+    assert (engine.backend, engine.precision, engine.scale) == ("tensorrt", "fp16", 3)
 
 
 def test_the_command_line_lists_and_cleans(
@@ -164,6 +165,14 @@ def test_the_command_line_lists_and_cleans(
     assert main(["clean", "--all"]) == 0
     assert capsys.readouterr().out.startswith("2 plans deleted")
     assert cache.stored() == []
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_is_said_goes_to_standard_error(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar(quiet=quiet) as bar:
+        bar.update(0.5, "Building")
+        bar.say("[done]")
+    assert capsys.readouterr() == ("", "" if quiet else "[done]\n")
 
 
 @pytest.mark.parametrize(
@@ -190,6 +199,18 @@ def test_what_cannot_be_meant_is_one_line(
     said = capsys.readouterr().err
     assert error in said
     assert said.startswith("vsr-plan: ")
+
+
+def test_a_run_goes_on_without_a_folder_it_cannot_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path))
+    said: list[str] = []
+    assert plan_cache(said.append) is not None
+    (tmp_path / "plans").chmod(0o777)
+    assert plan_cache(said.append) is None
+    assert "plans aren't kept" in said[0]
+    monkeypatch.setenv("VSR_CACHE", "/dev/null/none")
+    assert plan_cache(said.append) is None
+    assert "no cache folder" in said[1]
 
 
 def test_a_folder_that_others_can_write_to_is_said(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from vsr.backends import cache_folder
@@ -26,7 +27,8 @@ Said = Callable[[str], None]
 
 def spec_of(source: str, engine: EngineSettings) -> tuple[EngineSettings, FrameSpec]:
     """The frames of a video, and the settings with what a run would decide by it. Raises VsrError as `probe`."""
-    job = probe(RunSettings(input=source, output="", sink="null", engine=engine))
+    anywhere = replace(engine, backend="openvino", precision="auto", devices=())
+    job = probe(RunSettings(input=source, output="", sink="null", engine=anywhere))
     return job.network.applied(engine), first_spec(job.source)
 
 

@@ -68,22 +68,23 @@ def _build(arguments: argparse.Namespace) -> None:
         spec = plain_spec(arguments.size, arguments.depth)
     else:
         engine, spec = spec_of(arguments.input, engine)
-    with _Bar(hidden=arguments.quiet) as bar:
+    with Bar(quiet=arguments.quiet) as bar:
         make(engine, spec, plan, progress=bar.update, said=bar.say)
 
 
-class _Bar:
+class Bar:
     """How far a build is, on standard error."""
 
-    def __init__(self, *, hidden: bool) -> None:
+    def __init__(self, *, quiet: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-        self._progress = Progress(*columns, console=Console(stderr=True), disable=hidden)
+        columns, console = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}")), Console(stderr=True)
+        self._quiet, hidden = quiet, quiet or not console.is_terminal
+        self._progress = Progress(*columns, console=console, transient=True, disable=hidden)
         self._task = self._progress.add_task("", total=1.0)
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Bar:
         self._progress.start()
         return self
 
@@ -94,7 +95,8 @@ class _Bar:
         self._progress.update(self._task, completed=share, description=phase)
 
     def say(self, line: str) -> None:
-        self._progress.print(line, markup=False, highlight=False)
+        if not self._quiet:
+            self._progress.print(line, markup=False, highlight=False)
 
 
 def _list(arguments: argparse.Namespace) -> None:
