@@ -60,7 +60,9 @@ class _Upscale:
         return made
 
     def _frame(self, number: int, given: Any) -> Frame:
-        planes = tuple(np.ascontiguousarray(given[plane]) for plane in range(given.format.num_planes))
+        planes = tuple(
+            np.array(given[plane], order="C") for plane in range(given.format.num_planes)
+        )  # theirs are read-only
         location = SITES[given.props.get("_ChromaLocation", 0)]
         return Frame(
             format=self._format,
