@@ -49,7 +49,7 @@ class FakeSource:
         self.sound = sound
 
 
-def shown(seconds: float, level: int = 0, size: tuple[int, int] = (64, 48), at: float | None = None) -> Shown:
+def shown(seconds: float, level: int = 0, size: tuple[int, int] = (64, 48), ready: float | None = None) -> Shown:
     planes = FORMAT.views(np.full(FORMAT.nbytes(*size), level, np.uint8), *size)
     for plane in planes[1:]:
         plane[...] = 128
@@ -57,7 +57,7 @@ def shown(seconds: float, level: int = 0, size: tuple[int, int] = (64, 48), at: 
         format=FORMAT, width=size[0], height=size[1], planes=planes, pts=round(seconds / MICROSECOND),
         time_base=MICROSECOND,
     )  # fmt: skip
-    return Shown(frame, frame, seconds if at is None else at, 0, seconds, "m4c16", repeated=False)
+    return Shown(frame, frame, seconds, 0, seconds if ready is None else ready, "m4c16", repeated=False)
 
 
 def paced(times: list[float], rate: Fraction = RATE) -> tuple[list[float], FakeConsole]:
@@ -106,12 +106,14 @@ def test_silence_is_written_on() -> None:
     console, places = FakeConsole(), list[int]()
     pace = Pace(RATE, lambda frame, place: places.append(place))
     pace.idle(99.0, console)
-    pace.show(shown(5.0, at=100.0), console)
+    pace.show(shown(5.0, ready=100.0), console)
     pace.idle(100.5, console)
     assert places == [0]
     pace.idle(103.0, console)
     assert places == list(range(60))
-    pace.show(shown(8.0, at=103.0), console)  # it was on its way; its place is 90
+    pace.show(shown(8.0, ready=103.0), console)  # it was on its way; its place is 90
+    assert places == list(range(91))
+    pace.idle(103.9, console)
     assert places == list(range(91))
 
 

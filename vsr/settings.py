@@ -142,8 +142,8 @@ class LiveSettings:
                 f"what is to be upscaled? one of --window, --screen, --device, an address or a file ("
                 f"{' and '.join(given) or 'nothing'} given); vsr-live --list shows what there is"
             )
-        if self.rate is not None and self.rate < 1:
-            raise UsageError("--rate must be at least 1 frame a second")
+        if self.rate is not None and (self.rate < 1 or self.input is not None):
+            raise UsageError("--rate is for windows, screens and devices, and at least 1 frame a second")
         if self.budget is not None and self.budget <= 0:
             raise UsageError("--budget must be above 0 milliseconds")
 

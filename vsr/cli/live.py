@@ -107,7 +107,11 @@ def settings_of(args: argparse.Namespace) -> LiveSettings:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, runs, and turns errors into one line and an exit code."""
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if not words:
+        print(f"vsr-live: say what to upscale\n\n{EPILOG}", file=sys.stderr)
+        return 2
+    args = parser().parse_args(words)
     stop = Stop(ask=True, program="vsr-live")
     stop.listen()
     try:

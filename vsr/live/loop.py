@@ -145,6 +145,7 @@ class Loop:
         self._meter.count("shown")
         if not shown.repeated:
             self._meter.took("show", now - shown.ready)
+        if not shown.repeated and shown.at >= self._stage.since:
             self._meter.took(TOTAL, now - shown.at)
         if before is not None:
             _release(before)

@@ -28,7 +28,7 @@ class Pace:
         self._rate, self._write = rate, write
         self._last: Shown | None = None
         self._next = 0
-        self._origin = self._at = 0.0  # of the first result: seconds of pts, of capture
+        self._origin = self._place = 0.0  # seconds of the first result's pts; place of the last one
 
     @property
     def origin(self) -> float:
@@ -38,8 +38,8 @@ class Pace:
     def show(self, shown: Shown, console: Console) -> None:
         seconds = float(shown.frame.pts * shown.frame.time_base)
         if self._last is None:
-            self._origin, self._at = seconds, shown.at
-        place = float((seconds - self._origin) * self._rate)
+            self._origin = seconds
+        self._place = place = float((seconds - self._origin) * self._rate)
         if place <= self._next - NEAR:
             console.count("dropped by the constant rate")
             self._last = shown
@@ -51,8 +51,10 @@ class Pace:
 
     def idle(self, now: float, console: Console) -> None:
         """Goes on with the last result where none has come for a while."""
-        due = int((now - self._at - LAG) * self._rate)
-        if self._last is not None and due > self._next:
+        if self._last is None:
+            return
+        due = int(self._place + (now - self._last.ready - LAG) * self._rate)
+        if due > self._next:
             self._repeat(due - self._next, console)
 
     def _repeat(self, times: int, console: Console) -> None:

@@ -70,7 +70,7 @@ class LiveStage:
         self._state = State()
         self._asked: deque[int] = deque()  # steps by hand, not taken yet
         self._odd = False
-        self._ready = 0.0  # since when there are engines: frames that waited for them aren't late for that
+        self.since = 0.0  # when engines were open: frames that waited for them aren't late, and aren't measured
         self.opened = threading.Event()  # for the first time
         self.opening = False  # engines, which takes a while; read from any thread
         self.decision = ""  # the last change of rung, in words
@@ -132,7 +132,7 @@ class LiveStage:
             ladder.close()
         self._ladder, self._state, self.opening = None, State(), True
         self._ladder, self._spec = self._open(spec), spec
-        self.opening, self._ready = False, self._clock()
+        self.opening, self.since = False, self._clock()
         self.opened.set()
         for note in self._ladder.notes:
             self._say(note)
@@ -165,9 +165,10 @@ class LiveStage:
         ready = self._clock()
         self._forget()
         self._last = _Last(source, result, named(level, self._ladder.rungs))
-        self._meter.took("wait", begin - captured.at)
+        if captured.at >= self.since:
+            self._meter.took("wait", begin - captured.at)
         self._meter.took("upscale", ready - begin)
-        due = min(begin + self._budget, max(captured.at, self._ready) + self._oldest)
+        due = min(begin + self._budget, max(captured.at, self.since) + self._oldest)
         time, deadline, taken = (round(t, DIGITS) for t in (ready, due, ready - begin))
         self._told(Timing(time, deadline, taken, level))
         return self._shown(captured, self._last, ready, repeated=False)
