@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -20,7 +21,7 @@ from vsr.backends.cuda import SlotEngine
 from vsr.backends.half import halved
 from vsr.backends.pytorch.evaluator import Evaluator
 from vsr.backends.pytorch.executor import TorchExecutor
-from vsr.device import open_device
+from vsr.device import LAYERS, open_device
 from vsr.device.fake import FakeDevice
 from vsr.device.memory import PinnedMemory
 from vsr.device.protocol import Device, DeviceError, DeviceMemoryError, Executor
@@ -28,8 +29,8 @@ from vsr.device.slots import overlap
 from vsr.frame import Frame, FramePool, Planes
 from vsr.graph import Edges, FrameSpec, describe
 from vsr.metrics import psnr
-from vsr.models import LumaModel, load, resolve
-from vsr.settings import EngineSettings
+from vsr.models import LumaModel, models_folder
+from vsr.networks.table import NETWORKS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -54,7 +55,7 @@ class Bench:
         return SlotEngine(options.pop("device", self.device), executor, what, 2, **options)
 
 
-@pytest.fixture(scope="module", params=["fake", pytest.param("gpu", marks=pytest.mark.gpu)])
+@pytest.fixture(scope="module", params=["fake", *(pytest.param(layer, marks=pytest.mark.gpu) for layer in LAYERS)])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     if request.param == "fake":
         fake = FakeDevice(3, eager=1.0)
@@ -64,17 +65,15 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         fake.close()
         return
     request.getfixturevalue("gpu")
+    pytest.importorskip({"cuda-python": "cuda", "pycuda": "pycuda"}[request.param])
 
-    device = open_device()
+    device = open_device(layer=request.param)
     yield Bench(device, lambda described, precision: TorchExecutor(device, described, precision), real=True)
     device.close()
 
 
-def _model() -> LumaModel:
-    return load(resolve(EngineSettings(network="m4c16", weights="clean", backend="pytorch", precision="float32"), 8))
-
-
-MODEL = _model()
+NETWORK = models_folder() / "m4c16_x2.onnx"
+MODEL = LumaModel(proto=onnx.load(NETWORK), scale=2, radius=NETWORKS["m4c16"].radius(2), peak=1.0)
 SPECS = [
     spec("420", 8, (64, 36)),
     spec("420", 8, (131, 77)),
