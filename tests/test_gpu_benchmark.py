@@ -61,10 +61,10 @@ def test_every_part_runs_without_a_gpu(result: dict[str, Any]) -> None:
     parts = result["parts"]
     assert not result["errors"]
     assert result["machine"]["layer"] == "fake"
-    cases = {name for name in parts if name.startswith("torch: ")}
+    cases = {name for name in parts if name.startswith("pytorch: ")}
     assert len(cases) == 1 + 2 * 2 * 2  # the one that must reach most; networks, sizes, depths
     assert parts.keys() - cases == {"limits", "timeline", "layers", "slots", "memory", "beside"}
-    assert parts["torch: m4c8 48x32 to 96x64 10 bit"]["ways"].keys() == {
+    assert parts["pytorch: m4c8 48x32 to 96x64 10 bit"]["ways"].keys() == {
         "infer",
         "copies",
         "end to end, pinned",

@@ -16,12 +16,14 @@ from typing import Any, Literal
 import torch
 from onnx import ModelProto
 
+from vsr.backends.gpu import Gpu, executor_for
 from vsr.backends.half import halved
+from vsr.backends.tensorrt.library import import_tensorrt
 from vsr.device import Layer, open_device
 from vsr.device.protocol import Device, Executor
 from vsr.errors import UsageError
 from vsr.graph import FrameSpec, describe
-from vsr.models import ModelChoice, load
+from vsr.models import Library, ModelChoice, Runner, load
 
 Kind = Literal["cuda", "cpu-fake"]
 LIBRARIES = (
@@ -65,37 +67,32 @@ def opened(kind: Kind, index: int = 0, layer: Layer = "auto") -> Machine:
 
         torch.set_num_threads(1)  # no waiting for a core that other work holds
         fake = FakeDevice()
-        return Machine(fake, "cpu", {"torch": lambda choice, spec: DryExecutor(fake, half(choice, spec))}, {}, toy=True)
-    device = open_device(index, layer)
-    make, missing = _tensorrt(device)
-    return Machine(device, "cuda", make | {"torch": partial(_on_torch, device)}, missing)
+        return Machine(
+            fake, "cpu", {"pytorch": lambda choice, spec: DryExecutor(fake, half(choice, spec))}, {}, toy=True
+        )
+    gpu = Gpu(open_device(index, layer))
+    libraries: dict[Library, str] = {"tensorrt": _tensorrt(), "pytorch": ""}
+    make: dict[str, Make] = {
+        library: partial(_made, gpu, Runner(library, index)) for library, missing in libraries.items() if not missing
+    }
+    return Machine(gpu.device, "cuda", make, {library: missing for library, missing in libraries.items() if missing})
 
 
 def half(choice: ModelChoice, spec: FrameSpec) -> ModelProto:
     return halved(describe(load(choice), spec))
 
 
-def _on_torch(device: Device, choice: ModelChoice, spec: FrameSpec) -> Executor:
-    from vsr.backends.pytorch.executor import TorchExecutor
-
-    return TorchExecutor(device, half(choice, spec), "fp16")
+def _made(gpu: Gpu, runner: Runner, choice: ModelChoice, spec: FrameSpec) -> Executor:
+    return executor_for(gpu, replace(choice, precision="fp16", runner=runner), spec)
 
 
-def _tensorrt(device: Device) -> tuple[dict[str, Make], dict[str, str]]:
-    """What makes its executors, or why there is none; every plan is built anew."""
-    from vsr.backends.tensorrt.library import import_tensorrt
-    from vsr.backends.tensorrt.prepare import open_executor
-    from vsr.device.facts import gpu_facts
-
+def _tensorrt() -> str:
+    """Why it isn't there, or ""."""
     try:
-        trt = import_tensorrt()
+        import_tensorrt()
     except UsageError as error:
-        return {}, {"tensorrt": str(error)}
-
-    def make(choice: ModelChoice, spec: FrameSpec) -> Executor:
-        return open_executor(trt, replace(choice, precision="fp16"), spec, device, gpu_facts(device.index), None)
-
-    return {"tensorrt": make}, {}
+        return str(error)
+    return ""
 
 
 def facts(machine: Machine) -> dict[str, Any]:
