@@ -127,6 +127,13 @@ def test_grey_pictures(upscaler: Upscaler) -> None:
     assert_close([upscaler(given.T)], [upscaler(np.ascontiguousarray(given.T))])
 
 
+def test_pictures_that_may_only_be_read(upscaler: Upscaler) -> None:
+    """Of a file mapped, of bytes."""
+    picture = planes(spec("grey"))[0]
+    sealed = np.frombuffer(picture.tobytes(), picture.dtype).reshape(picture.shape)
+    assert np.array_equal(upscaler(sealed), upscaler(picture))
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_colour_pictures(tmp_path: Path, kind: type[np.generic]) -> None:
     """Grey stays grey; the corners of the colour cube come back as near as YCrCb of that depth can say them."""

@@ -153,7 +153,8 @@ class _Running:
 
 
 def _tensor(plane: Plane) -> Any:
-    return import_openvino().Tensor(plane.reshape(1, 1, *plane.shape), shared_memory=True)
+    own = plane if plane.flags.writeable else plane.copy()  # OpenVINO shares only what it could write to
+    return import_openvino().Tensor(own.reshape(1, 1, *plane.shape), shared_memory=True)
 
 
 def running_precision(compiled: Any) -> str:
