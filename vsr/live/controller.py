@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import ceil, inf
+from statistics import median
 from typing import Any
 
 from vsr.errors import UsageError
@@ -28,6 +29,7 @@ class Control:
     patience: float = 80.0  # seconds that may become at most
     headroom: float = 0.25  # share of the time that must be left over on the rung above, as predicted
     dwell: float = 1.0  # seconds between two changes at least
+    half: float = 0.5  # share that the last rung usually takes, above which it leaves out every second frame
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def follow(state: State, timing: Timing, rungs: tuple[Rung, ...], control: Contr
     if timing.time - state.since < control.dwell:
         return state, None
     late = sum(share > 1 for share in state.shares[-control.window :])
-    if late >= control.misses and state.level < len(rungs):
+    if late >= control.misses and _worth_less(state, len(rungs), control):
         reason = f"{late} of {min(control.window, len(state.shares))} frames late"
         return _lowered(state, timing.time, control), Decision(timing.time, state.level + 1, reason)
     if state.level and _calm(state, timing.time, control):
@@ -120,6 +122,13 @@ def _seen(state: State, timing: Timing, rungs: tuple[Rung, ...]) -> State:
     quickest = tuple(min(best, timing.taken) if n == here else best for n, best in enumerate(before))
     shares = (*state.shares[1 - LOOKED_AT :], share)
     return replace(state, missed=missed, average=average, shares=shares, quickest=quickest)
+
+
+def _worth_less(state: State, rungs: int, control: Control) -> bool:
+    """Whether there is a level below that may help; half the frames don't where the network isn't what takes long."""
+    if state.level < rungs - 1:
+        return True
+    return state.level < rungs and median(state.shares[-control.window :]) > control.half
 
 
 def _lowered(state: State, time: float, control: Control) -> State:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from math import ceil, exp, log
 from pathlib import Path
 from typing import Any, TextIO
@@ -107,18 +108,22 @@ class Log:
                 raise OutputError(f"{path}: can't be written ({error.strerror})") from error
 
     def __call__(self, line: Mapping[str, Any]) -> None:
-        if self._file is None:
-            return
-        try:
-            with self._lock:
+        with self._lock:
+            if self._file is None:
+                return
+            try:
                 self._file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise OutputError(f"{self._path}: can't be written ({error.strerror})") from error
+            except OSError as error:
+                broken, self._file = self._file, None
+                with suppress(OSError):  # the same once more
+                    broken.close()
+                raise OutputError(f"{self._path}: can't be written ({error.strerror})") from error
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
 
 def resident() -> int:

@@ -1,0 +1,153 @@
+"""What the live loop is made of: its queues, shared frames, the ladder, figures and the log."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from live_fakes import FakeClock, FakeEngine, Opening
+from strong import frame, spec
+from vsr.errors import OutputError, UsageError
+from vsr.frame import FramePool
+from vsr.graph import FrameSpec
+from vsr.live.ladder import Ladder, Opened, below
+from vsr.live.mailbox import Mailbox
+from vsr.live.protocol import Spread
+from vsr.live.shared import held, shared
+from vsr.live.stage import same
+from vsr.live.stats import Log, Meter, spread
+from vsr.settings import EngineSettings
+
+WHAT = spec("420", 8, (16, 8), "unspecified")
+
+
+def test_a_full_mailbox_pushes_out_the_oldest() -> None:
+    box: Mailbox[int] = Mailbox(2)
+    assert [box.put(number) for number in (1, 2, 3)] == [[], [], [1]]
+    assert (box.take(), box.take(), box.take(0)) == (2, 3, None)
+
+
+def test_an_offer_waits_for_room_and_a_closed_box_takes_nothing() -> None:
+    box: Mailbox[int] = Mailbox(1)
+    box.put(1)
+    refused: list[list[int]] = []
+    waiting = threading.Thread(target=lambda: refused.append(box.offer(2)))
+    waiting.start()
+    assert box.take() == 1
+    waiting.join(30)
+    assert (refused, box.take()) == ([[]], 2)
+    box.put(3)
+    waiting = threading.Thread(target=lambda: refused.append(box.offer(4)))
+    waiting.start()
+    box.close()
+    waiting.join(30)
+    assert refused[-1] == [4]
+    assert not box.done
+    assert (box.take(), box.take()) == (3, None)
+    assert box.done
+    assert box.put(5) == [5]
+
+
+def test_a_shared_frame_goes_back_with_its_last_holder() -> None:
+    pool = FramePool(WHAT.format, 16, 8)
+    planes, lease = pool.take()
+    one = shared(frame(WHAT).like(format=WHAT.format, width=16, height=8, planes=planes, lease=lease), 2)
+    held(one)
+    for left in (1, 1, 0):
+        one.release()
+        assert pool.leased == left
+    with pytest.raises(RuntimeError, match="released twice"):
+        one.release()
+    with pytest.raises(RuntimeError, match="after its release"):
+        held(one)
+
+
+def test_one_sample_makes_another_frame() -> None:
+    one, other = frame(WHAT), frame(WHAT)
+    assert same(one, other)
+    other.planes[2][3, 3] ^= 1
+    assert not same(one, other)
+
+
+def test_the_ladder_goes_down_from_the_network_chosen() -> None:
+    assert [s.network for s in below(EngineSettings())] == ["m4c8", "cubic"]
+    assert [s.network for s in below(EngineSettings(network="m10c16"))] == ["m4c16", "m4c8", "cubic"]
+    assert [s.network for s in below(EngineSettings(model=Path("own.onnx")))] == ["m10c16", "m4c16", "m4c8", "cubic"]
+    assert all(s.precision == "auto" and s.model is None for s in below(EngineSettings(precision="int8")))
+    weights = [s.weights for s in below(EngineSettings(weights="stream"))]
+    assert weights == ["stream", "auto"]
+
+
+def test_a_rung_that_isnt_quicker_or_isnt_there_is_left_out_and_said() -> None:
+    opening = Opening(FakeClock(), m4c16=0.01, m4c8=0.02, cubic=0.002)
+    ladder = Ladder(EngineSettings(), WHAT, opener=opening, clock=opening.clock)
+    assert [rung.name for rung in ladder.rungs] == ["m4c16", "cubic"]
+    assert ladder.notes[1] == "m4c8: fake, 20.0 ms a frame, left out: m4c16 is as quick"
+    ladder.close()
+
+    def without(settings: EngineSettings, what: FrameSpec) -> Opened:
+        if settings.network == "m4c8":
+            raise UsageError("no weights")
+        return opening(settings, what)
+
+    ladder = Ladder(EngineSettings(), WHAT, opener=without, clock=opening.clock)
+    assert "no rung m4c8: no weights" in ladder.notes
+    ladder.close()
+    with pytest.raises(UsageError, match="no weights"):
+        Ladder(EngineSettings(network="m4c8"), WHAT, opener=without, clock=opening.clock)
+
+
+def test_a_fixed_ladder_has_one_rung() -> None:
+    opening = Opening(FakeClock())
+    ladder = Ladder(EngineSettings(), WHAT, fixed=True, opener=opening, clock=opening.clock)
+    assert len(ladder.rungs) == len(opening.engines) == 1
+    ladder.close()
+
+
+def test_engines_close_with_what_they_stand_on() -> None:
+    closed = list[str]()
+    engine = FakeEngine(WHAT, FakeClock())
+    found = Opened("m4c16", engine, ["no GPU"], lambda: closed.append("device"))
+    ladder = Ladder(EngineSettings(), WHAT, fixed=True, opener=lambda settings, what: found, clock=engine.clock)
+    assert ladder.notes[0] == "no GPU"
+    ladder.close()
+    assert closed == ["device"]
+
+
+def test_percentiles_by_nearest_rank() -> None:
+    assert spread(range(1, 101)) == Spread(50, 95, 99)
+    assert spread([7]) == Spread(7, 7, 7)
+    assert spread([]) == Spread(0, 0, 0)
+
+
+def test_a_snapshot_is_of_the_last_seconds_and_the_whole_of_all() -> None:
+    clock = FakeClock()
+    meter = Meter(clock)
+    for number in range(300):
+        clock.advance(0.1)
+        meter.count("captured")
+        meter.took("total", 0.1 if number < 200 else 0.02)
+        meter.count("dropped waiting", number % 2)
+    seen = meter.snapshot("m4c16", 1, "")
+    assert (seen.captured, seen.shown, seen.dropped) == (pytest.approx(10, abs=0.5), 0, 150)
+    assert seen.latency == Spread(20, 20, 20)
+    assert meter.whole()["total"].p50 == pytest.approx(100, rel=0.01)
+
+
+def test_the_log_is_lines_of_json(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log.jsonl")
+    log({"kind": "frame", "time": 1.5})
+    log.close()
+    assert [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [
+        {"kind": "frame", "time": 1.5}
+    ]
+    Log(None)({"kind": "frame"})
+    with pytest.raises(OutputError, match="can't be written"):
+        Log(tmp_path / "nowhere" / "log.jsonl")
+    full = Path("/dev/full")
+    if full.exists():
+        with pytest.raises(OutputError, match="No space left"):
+            Log(full)({"kind": "frame"})
