@@ -75,8 +75,10 @@ def test_a_gpu_without_a_way_to_it() -> None:
         raise DeviceError("no pycuda and no cuda-bindings")
 
     here = Machine(hint=lambda: True, tensorrt=str, torch=lambda index: "", device=broken)
-    engines = Engines(EngineSettings(), machine=here)
+    said: list[str] = []
+    engines = Engines(EngineSettings(), machine=here, say=said.append)
     assert next(engines.choices(8)).runner == OPENVINO
+    assert said == engines.notes
     reason = "no pycuda and no cuda-bindings"
     assert engines.notes == [f"not tensorrt: {reason}", f"not pytorch on the GPU: {reason}"]
 

@@ -18,6 +18,7 @@ from vsr.sequences import files, pattern, row
 from vsr.settings import Limits
 
 if TYPE_CHECKING:
+    from av.codec.hwaccel import HWAccel
     from av.container import InputContainer
     from av.packet import Packet
     from av.stream import Stream
@@ -28,8 +29,11 @@ MANY = 8  # ticks a packet; AAC, whose header may count half its samples, lasts 
 READ_ERRORS = (av.error.FFmpegError, UnicodeDecodeError, IndexError)
 
 
-def open_input(path: str, limits: Limits = LIMITS) -> InputContainer:
+def open_input(path: str, limits: Limits = LIMITS, hwaccel: HWAccel | None = None) -> InputContainer:
     """Opens a media file; its decoders have the limits on them.
+
+    Args:
+        hwaccel: decodes the video, where it can.
 
     Raises:
         InputError: missing, unreadable, encrypted, not a media file, over a limit, or without streams.
@@ -37,7 +41,7 @@ def open_input(path: str, limits: Limits = LIMITS) -> InputContainer:
     first = files(path)[0]
     _check_file(str(first))
     try:
-        container = _opened(path, limits) if pattern(path) is None else _numbered(path, limits)
+        container = _opened(path, limits, hwaccel) if pattern(path) is None else _numbered(path, limits)
     except READ_ERRORS as error:
         raise InputError(f"{path}: can't be read as video ({_reason(str(first), error)})") from error
     if len(container.streams) > STREAMS:
@@ -73,7 +77,7 @@ def _check_file(path: str) -> None:
         raise InputError(f"{path}: the file is empty, not a video")
 
 
-def _opened(path: str, limits: Limits) -> InputContainer:
+def _opened(path: str, limits: Limits, hwaccel: HWAccel | None) -> InputContainer:
     """The container. FFmpeg decodes a few pictures while it opens one, and must know the limits already then.
 
     Where tracks show only with their packets (FLV, MPEG-PS), it can't be told. There the file is opened without
@@ -82,7 +86,7 @@ def _opened(path: str, limits: Limits) -> InputContainer:
     url, options = f"file:{path}", opening(limits)
     per_track: Any = [{}]  # PyAV refuses these, by an error that is told by its text, where there are no tracks yet
     try:
-        return av.open(url, "r", options=options, stream_options=per_track, metadata_errors="replace")
+        return av.open(url, "r", options=options, stream_options=per_track, metadata_errors="replace", hwaccel=hwaccel)
     except ValueError as error:
         if not str(error).startswith("stream_options"):
             raise
@@ -93,7 +97,7 @@ def _opened(path: str, limits: Limits) -> InputContainer:
     if (0, 0) in sizes:
         return blind
     blind.close()
-    return av.open(url, "r", options=options, metadata_errors="replace")
+    return av.open(url, "r", options=options, metadata_errors="replace", hwaccel=hwaccel)
 
 
 def _numbered(path: str, limits: Limits) -> InputContainer:

@@ -227,8 +227,8 @@ def _check_opens(codec: str, container: Container) -> None:
         trial.open()
     except (av.error.FFmpegError, ValueError) as error:
         raise UsageError(
-            f"{codec} doesn't open on this machine, it needs an NVIDIA GPU with that encoder and its driver "
-            f"({getattr(error, 'strerror', None) or error}); use {' or '.join(container.encoders)}"
+            f"{codec} doesn't open on this machine, it needs an NVIDIA GPU with that encoder (H100 and H200 have none) "
+            f"and its driver ({getattr(error, 'strerror', None) or error}); use {' or '.join(container.encoders)}"
         ) from error
 
 

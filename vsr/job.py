@@ -16,7 +16,7 @@ from vsr.deinterlace import Fields
 from vsr.frame import PlanarFormat, TrackFacts
 from vsr.limits import LIMITS
 from vsr.sequences import files
-from vsr.settings import EngineSettings, Limits, Weights
+from vsr.settings import EngineSettings, Hwaccel, Limits, Weights
 from vsr.tracks import Track
 
 
@@ -46,6 +46,7 @@ class Source:
         limits: beyond which nothing is decoded; they shape no content.
         fields: how the pictures are scanned, by the first of them.
         deinterlace: interlaced ones are made whole before they are upscaled.
+        hwaccel: what decodes: "none" is FFmpeg's own decoders, "cuda" NVDEC.
         first_number: of numbered pictures, whose pts are places in the row; None for other inputs.
     """
 
@@ -74,6 +75,7 @@ class Source:
     damage: str = ""
     fields: Fields = ""
     deinterlace: bool = False
+    hwaccel: Hwaccel = "none"
     first_number: int | None = None
     side_data: tuple[str, ...] = ()
 

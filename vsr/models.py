@@ -128,7 +128,7 @@ def resolve(
 def default_runner(settings: EngineSettings) -> Runner:
     """What runs the settings' backend without looking at the machine; openvino for "auto"."""
     if settings.backend == "tensorrt":
-        return Runner("tensorrt", settings.devices[0] if settings.devices else 0)
+        return Runner("tensorrt", settings.device)
     return Runner("pytorch" if settings.backend == "pytorch" else "openvino")
 
 

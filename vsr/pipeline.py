@@ -24,6 +24,7 @@ from vsr.encode import encode_chunk
 from vsr.errors import InputError, Interrupted
 from vsr.frame import Frame, Memory
 from vsr.graph import FrameSpec
+from vsr.hardware import nvdec
 from vsr.job import Job, Source
 from vsr.lanes import Progress, Share, Stop, each_gpu, shares, together
 from vsr.mux import global_header, mux, rehearse, writing
@@ -100,7 +101,7 @@ def run(
     if job.source.damage:
         report.damaged(job.source.damage)
     if job.sink:
-        with upscaling(job, settings.engine, report) as frames:
+        with upscaling(job, settings.engine, report, progress=progress) as frames:
             whole = _to_the_end(job, _watched(frames, report, progress, stop), report, stop)
             _into_sink(job, whole, report, settings)
     else:
@@ -146,7 +147,7 @@ def _lane(
 ) -> Encoded | None:
     """Stores a share of the chunks. When asked to stop: the one that was begun, cut short."""
     for chunks in runs:
-        with upscaling(job, engine, report, chunks=chunks) as frames:
+        with upscaling(job, engine, report, chunks=chunks, progress=progress) as frames:
             groups = split(_watched(frames, report, progress, stop), chunks)
             for chunk, group in groups:
                 with writing(job.output):
@@ -166,16 +167,26 @@ def _lane(
 
 @contextmanager
 def upscaling(
-    job: Job, engine: EngineSettings, report: Report, depth: int = AHEAD, chunks: Sequence[Chunk] = ()
+    job: Job,
+    engine: EngineSettings,
+    report: Report,
+    depth: int = AHEAD,
+    chunks: Sequence[Chunk] = (),
+    progress: Progress = lambda report: None,
 ) -> Iterator[Iterator[Frame]]:
     """The upscaled frames of neighbouring chunks (default: all of the job's).
 
     Decoder and network run in threads of their own, ahead of the consumer. Depth 0 runs everything in the caller's
-    thread: same pixels, and the tests' oracle.
+    thread: same pixels, and the tests' oracle. What an engine says while it opens is passed on at once by `progress`.
     """
-    with UpscaleStage(job.network.applied(engine)) as stage:
+
+    def say(line: str) -> None:
+        report.note(line)
+        progress(report)
+
+    with UpscaleStage(job.network.applied(engine), say=say) as stage:
         memory = stage.prepare(first_spec(job.source))
-        with decoded(job, report, chunks, memory) as frames:
+        with decoded(job, report, chunks, memory, engine.device) as frames:
             waiting = prefetch(frames, depth, Frame.release)
             with closing(prefetch(_labelled(stage, waiting, report), depth, Frame.release)) as results:
                 yield results
@@ -203,9 +214,9 @@ def _labelled(stage: UpscaleStage, upstream: Generator[Frame], report: Report) -
 
 @contextmanager
 def decoded(
-    job: Job, report: Report, chunks: Sequence[Chunk] = (), memory: Memory | None = None
+    job: Job, report: Report, chunks: Sequence[Chunk] = (), memory: Memory | None = None, device: int = 0
 ) -> Iterator[Generator[Frame]]:
-    """Decoded frames of neighbouring chunks (default: all of the job's), in memory of this kind.
+    """Decoded frames of neighbouring chunks (default: all of the job's), in memory of this kind, by this GPU if any.
 
     Packets before them are read and passed over, a little more is decoded than asked for (see `Chunk.packet`): seeking
     would save the reading, but containers' indexes lie.
@@ -217,7 +228,8 @@ def decoded(
         yield in_range(reader.frames(), begin, end, report)
         reader.close()
         return
-    with open_input(source.path, source.limits) as container:
+    accelerator = nvdec(device) if source.hwaccel == "cuda" else None
+    with open_input(source.path, source.limits, accelerator) as container:
         stream = next(s for s in container.streams.video if s.index == source.stream)
         stream.thread_type = "AUTO"
         timeline = Timeline(source.time_base, source.rate if source.untimed else None, source.nominal)

@@ -21,6 +21,7 @@ from vsr.decode import pictures
 from vsr.deinterlace import fields
 from vsr.demux import open_input, packets, video_stream
 from vsr.errors import InputError, UsageError
+from vsr.hardware import accelerated
 from vsr.job import Encoder, Job, Network, Source, identity
 from vsr.lanes import unused
 from vsr.limits import check_size, fitting
@@ -70,6 +71,8 @@ def probe(settings: RunSettings) -> Job:
                 target = container_for(settings.output)
                 notes = tracks.notes(container, stream, fate, target, later=settings.start > 0)
         source = _source(settings, container, stream, scanned, fate)
+    hwaccel, more = accelerated(source, settings.hwaccel, settings.engine.device)
+    source, notes = replace(source, hwaccel=hwaccel), notes + more
     return _job(settings, source, scanned.bits, fate, _chunks(settings, source, scanned), notes)
 
 

@@ -32,6 +32,8 @@ SCALINGS: tuple[Scaling, ...] = ("fit", "integer")
 VERIFICATIONS: tuple[Verification, ...] = ("sample", "full", "none")
 TILINGS: tuple[Tiling, ...] = ("none", "fast", "moderate", "full")
 HARDWARE: tuple[Hardware, ...] = ("this", "same-capability", "ampere+")
+Hwaccel = Literal["none", "auto", "cuda"]
+HWACCELS: tuple[Hwaccel, ...] = ("none", "auto", "cuda")
 SCALES = (2, 3, 4)
 
 
@@ -49,6 +51,11 @@ class EngineSettings:
     threads: int = 0  # CPU threads of the network; 0: one per core
     streams: int = 0  # frames the CPU works on at a time; 0: one a thread, up to four; 1: the least delay
     memory: int = 0  # bytes an engine on the CPU may take, above which frames are tiled; 0: half of what is free
+
+    @property
+    def device(self) -> int:
+        """The GPU, or the first of several."""
+        return self.devices[0] if self.devices else 0
 
     def validate(self) -> None:
         """Raises UsageError for what can't be meant."""
@@ -166,6 +173,7 @@ class RunSettings:
     duration: float | None = None  # seconds; None: to the end
     rate: Fraction | None = None  # frames per second of numbered pictures (default 25) and of inputs without times
     deinterlace: bool = False  # one whole frame for each interlaced one
+    hwaccel: Hwaccel = "none"  # who decodes: FFmpeg; NVDEC where it gives the same frames; NVDEC or an error
     overwrite: bool = False
     verify: Verification = "sample"  # decode the first, the last and every 10th GOP, or everything; packets always
     chunk: float = 30.0  # seconds of video in a chunk at least: what an interruption loses of the work

@@ -96,7 +96,7 @@ def without_video(settings: RunSettings) -> RunSettings:
     """The settings without what only videos have."""
     return replace(
         settings, size=None, height=None, stream=None, start=0.0, duration=None, rate=None, deinterlace=False,
-        encode=EncodeSettings(),
+        hwaccel="none", encode=EncodeSettings(),
     )  # fmt: skip
 
 
@@ -107,8 +107,8 @@ def _check(settings: RunSettings) -> None:
         raise UsageError(f"{settings.output}: a picture goes to a picture ({', '.join(STILLS)})")
     if settings != without_video(settings):
         raise UsageError(
-            "--size, --height, --stream, --start, --duration, --rate, --deinterlace and what is for encoders "
-            "are for videos; pictures take --scale"
+            "--size, --height, --stream, --start, --duration, --rate, --deinterlace, --hwaccel and what is for "
+            "encoders are for videos; pictures take --scale"
         )
     check_output(settings.input, settings.output, overwrite=settings.overwrite)
 

@@ -35,14 +35,20 @@ class UpscaleStage:
 
     Args:
         engines: opens them; None for what the settings ask for.
+        say: gets at once what takes long and why.
 
     Attributes:
         label: network, backend and the precision that runs, of the latest engine; empty before the first frame.
         notes: one line for each engine opened, why it isn't a better one, and anything else a user should hear.
     """
 
-    def __init__(self, settings: EngineSettings, engines: Engines | None = None) -> None:
-        self.engines = engines or Engines(settings)
+    def __init__(
+        self,
+        settings: EngineSettings,
+        engines: Engines | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.engines = engines or Engines(settings, say=say)
         self.label = ""
         self.notes: list[str] = []
         self._spec: FrameSpec | None = None

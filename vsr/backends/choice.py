@@ -42,8 +42,7 @@ def runners(settings: EngineSettings, machine: Machine = THIS) -> Iterator[tuple
     Each is looked at when it is asked for: one that works spares loading the libraries of those after it. The CPU isn't
     among them where a GPU was asked for by name and there is none.
     """
-    device = settings.devices[0] if settings.devices else 0
-    gpu = [Runner(library, device) for library in ON_GPU if settings.backend in ("auto", library)]
+    gpu = [Runner(library, settings.device) for library in ON_GPU if settings.backend in ("auto", library)]
     required = settings.backend == "tensorrt" or bool(settings.devices)
     usable = False
     for runner in gpu if required or gpu and machine.hint() else []:
@@ -57,6 +56,10 @@ def runners(settings: EngineSettings, machine: Machine = THIS) -> Iterator[tuple
 class Engines:
     """Opens the best engine for each kind of frame and goes on to the next best when one fails.
 
+    Args:
+        machine, open, check: see there.
+        say: gets each of the notes at once; building a plan takes minutes.
+
     Attributes:
         notes: why not a better one, a line each.
     """
@@ -68,11 +71,12 @@ class Engines:
         machine: Machine = THIS,
         open: Open = open_engine,
         check: Check = check,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         settings.validate()
         self.settings = settings
         self.notes: list[str] = []
-        self._machine, self._open, self._check = machine, open, check
+        self._machine, self._open, self._check, self._say = machine, open, check, say
         self._gpu: Gpu | None = None
         self._unseen = runners(settings, machine)
         self._usable: list[Runner] = []
@@ -171,3 +175,4 @@ class Engines:
     def _note(self, line: str) -> None:
         if line not in self.notes:
             self.notes.append(line)
+            self._say(line)

@@ -13,6 +13,7 @@ from vsr.errors import UsageError
 from vsr.settings import (
     AUDIO,
     BACKENDS,
+    HWACCELS,
     PRECISIONS,
     RESUMES,
     SCALES,
@@ -66,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     part.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="seconds or [HH:]MM:SS")
     part.add_argument("--duration", type=_seconds, metavar="TIME", help="seconds or [HH:]MM:SS")
     part.add_argument("--rate", type=_rate, metavar="FPS", help="of numbered pictures (default 25), e.g. 24000/1001")
+    part.add_argument("--hwaccel", choices=HWACCELS, default="none", help="decode on the GPU, where that is the same")
     part.add_argument("--deinterlace", action="store_true", help="make interlaced frames whole (bwdif)")
     net = p.add_argument_group("network")
     net.add_argument(
@@ -149,6 +151,7 @@ def settings_of(args: argparse.Namespace) -> RunSettings:
         duration=args.duration,
         rate=args.rate,
         deinterlace=args.deinterlace,
+        hwaccel=args.hwaccel,
         overwrite=args.overwrite,
         verify=args.verify,
         chunk=args.chunk,

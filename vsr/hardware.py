@@ -1,0 +1,86 @@
+"""NVDEC, NVIDIA's decoder: used where it gives the frames that software gives, bit for bit.
+
+FFmpeg brings its pictures back to ordinary memory as NV12, P010 or P016, and they are put into planes as all others
+are, which changes no sample. (Pictures that stay on the GPU for the network aren't done.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+
+import numpy as np
+from av.codec.hwaccel import HWAccel
+
+from vsr.backends.machine import has_driver
+from vsr.convert import copy_in
+from vsr.decode import pictures
+from vsr.demux import open_input, packets
+from vsr.errors import InputError, UsageError
+from vsr.frame import Planes
+from vsr.job import Source
+from vsr.report import Report
+from vsr.settings import Hwaccel
+
+COMPARED = 8  # frames at the beginning: among them some that were predicted from both sides
+LAYOUTS = ("nv12", "p010le", "p016le")  # of what comes from the GPU
+Shown = list[tuple[str, Planes]]  # name of the layout, and the samples in planes
+First = Callable[[Source, HWAccel | None], Shown]
+
+
+def nvdec(device: int) -> HWAccel:
+    """The decoder of the GPU of this number; what it can't decode, FFmpeg's own decoder does."""
+    return HWAccel("cuda", device=device, allow_software_fallback=True)
+
+
+def accelerated(source: Source, wanted: Hwaccel, device: int) -> tuple[Hwaccel, list[str]]:
+    """What decodes: "cuda" or "none"; and what the user should hear of that.
+
+    Raises:
+        UsageError: "cuda" was asked for and isn't to be had.
+    """
+    if wanted == "none" or wanted == "auto" and not has_driver():
+        return "none", []
+    why = obstacle(source, device)
+    if not why:
+        return "cuda", [f"decoded by NVDEC of GPU {device}, as its first frames are those of software"]
+    if wanted == "cuda":
+        raise UsageError(f"--hwaccel cuda: {why}")
+    return "none", [f"not decoded by NVDEC: {why}"]
+
+
+def first_frames(source: Source, accelerator: HWAccel | None) -> Shown:
+    """The first frames of a track as its decoder gives them, and in planes. Raises InputError."""
+    found: Shown = []
+    with open_input(source.path, source.limits, accelerator) as container:
+        stream = next(s for s in container.streams.video if s.index == source.stream)
+        shown = pictures(stream, packets(container, [stream], Report()), Report())
+        for picture in islice(shown, COMPARED):
+            buffer = np.empty(source.format.nbytes(picture.width, picture.height), np.uint8)
+            planes = source.format.views(buffer, picture.width, picture.height)
+            copy_in(picture, source.format, planes, source.facts.colour)
+            found.append((picture.format.name, planes))
+    return found
+
+
+def obstacle(
+    source: Source, device: int, *, driver: Callable[[], bool] = has_driver, first: First = first_frames
+) -> str:
+    """Why NVDEC isn't for this input, in a few words; "" where it is, its first frames compared with software's."""
+    if not driver():
+        return "no NVIDIA GPU and no driver of one is here"
+    if source.path == "-" or source.first_number is not None or source.alpha or source.deinterlace:
+        return "it isn't for pipes, numbered pictures, alpha and deinterlacing"
+    try:
+        found = first(source, nvdec(device))
+    except InputError as error:
+        return f"it doesn't open here ({getattr(error.__cause__, 'strerror', None) or error})"
+    if not found or any(name not in LAYOUTS for name, _ in found):
+        return f"it has no decoder for {source.codec} in {source.pix_fmt}"
+    expected = first(source, None)
+    same = len(found) == len(expected) and all(
+        got.shape == wanted.shape and np.array_equal(got, wanted)
+        for (_, given), (_, planes) in zip(found, expected, strict=True)
+        for got, wanted in zip(given, planes, strict=True)
+    )
+    return "" if same else "its first frames aren't those of the software decoder"
