@@ -8,21 +8,20 @@ from contextlib import nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast, overload
+from typing import Self, cast, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from vsr.backends import cache_folder
 from vsr.backends.choice import Engines
 from vsr.backends.engine import Engine, Ticket
 from vsr.device.protocol import DeviceError
-from vsr.frame import Chroma, Frame, Memory, PlanarFormat, Planes
+from vsr.frame import Frame, Memory, Planes
 from vsr.graph import FrameSpec
 from vsr.models import ModelChoice
+from vsr.picture import Picture, format_of, joined, split
 from vsr.settings import Backend, EngineSettings, Precision, Weights
 
-Picture = npt.NDArray[Any]
 ENGINES_KEPT = 4  # sizes an Upscaler stays ready for
 NO_CACHE = "no folder for compiled models can be written, every start compiles them again; VSR_CACHE names another"
 
@@ -43,10 +42,7 @@ class UpscaleStage:
     """
 
     def __init__(
-        self,
-        settings: EngineSettings,
-        engines: Engines | None = None,
-        say: Callable[[str], None] = lambda line: None,
+        self, settings: EngineSettings, engines: Engines | None = None, say: Callable[[str], None] = lambda line: None
     ) -> None:
         self.engines = engines or Engines(settings, say=say)
         self.label = ""
@@ -119,9 +115,8 @@ class UpscaleStage:
         self._open(self._spec)
 
     def _open(self, spec: FrameSpec) -> None:
-        if self._engine is not None:
-            self._retired.append(self._engine)
-            self._engine = None
+        self._retired += [self._engine] if self._engine else []
+        self._engine = None
         self._close_retired()
         try:
             self._choice, self._engine = self.engines.open(spec)
@@ -301,39 +296,3 @@ class Upscaler:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-def split(picture: Picture) -> Planes:
-    """Y, Cr, Cb of BGR. Raises ValueError for what isn't such a picture."""
-    import cv2
-
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype not in (np.uint8, np.uint16):
-        raise ValueError(
-            f"a picture is grey (rows, columns), BGR (rows, columns, 3) or a tuple of planes, uint8 or uint16; "
-            f"not {picture.dtype} {picture.shape}"
-        )
-    return cast(Planes, tuple(cv2.split(cv2.cvtColor(picture, cv2.COLOR_BGR2YCrCb))))
-
-
-def joined(planes: Planes) -> Picture:
-    """BGR of Y, Cr, Cb."""
-    import cv2
-
-    return cv2.cvtColor(cv2.merge(planes), cv2.COLOR_YCrCb2BGR)
-
-
-def format_of(planes: Planes, depth: int | None) -> PlanarFormat:
-    """The format a tuple of planes has. Raises ValueError where it has none."""
-    kinds = {plane.dtype for plane in planes}
-    if len(planes) not in (1, 3) or kinds not in ({np.dtype(np.uint8)}, {np.dtype(np.uint16)}):
-        raise ValueError("planes are (Y, U, V), all uint8 or all uint16")
-    bits = depth or 8 * planes[0].itemsize
-    if (bits == 8) != (planes[0].itemsize == 1):
-        raise ValueError(f"{planes[0].dtype} doesn't hold samples of {bits} bits")
-    chromas: list[Chroma] = ["grey"] if len(planes) == 1 else ["444", "422", "420"]
-    for chroma in chromas:
-        format = PlanarFormat(chroma=chroma, depth=bits)
-        rows, columns = planes[0].shape
-        if tuple(plane.shape for plane in planes) == format.shapes(columns, rows):
-            return format
-    raise ValueError(f"planes of {', '.join(str(plane.shape) for plane in planes)} are no 4:2:0, 4:2:2 or 4:4:4")

@@ -17,9 +17,9 @@ from vsr.live.mailbox import Mailbox
 from vsr.live.protocol import Captured, Snapshot
 from vsr.live.stage import LiveStage
 from vsr.live.stats import TOTAL, Meter
+from vsr.picture import Picture, format_of, joined, split
 from vsr.report import Clock
 from vsr.settings import EngineSettings
-from vsr.upscaler import Picture, format_of, joined, split
 
 Kind = Literal["grey", "colour", "planes"]
 COLOUR = PlanarFormat(chroma="444")
