@@ -84,16 +84,21 @@ def test_fusing_changes_nothing_on_a_cpu() -> None:
         assert torch.equal(one, other)
 
 
-def test_a_result_that_others_read_too_is_not_fused() -> None:
-    nodes = [
-        helper.make_node("Conv", ["x", "w"], ["a"]),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("Add", ["a", "b"], ["y"]),
-    ]
+def test_a_result_that_others_read_too_is_left_alone() -> None:
+    """By a Relu that could be made part of the convolution, and by what could be done in place."""
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 4, 4]) for name in "xy"]
-    weights = numpy_helper.from_array(np.full((1, 1, 1, 1), -1, np.float32), "w")
-    model = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], [weights]))
-    assert torch.equal(Evaluator(model, fused=True)(torch.ones(1, 1, 4, 4))[0], -torch.ones(1, 1, 4, 4))
+    constants = [numpy_helper.from_array(np.full((1, 1, 1, 1), -1.5, np.float32), "w")]
+    constants.append(numpy_helper.from_array(np.float32(-2), "two"))
+    given = torch.ones(1, 1, 4, 4)
+    for last, expected in ((("Relu", ["a"]), -1.5), (("Mul", ["a", "two"]), 1.5), (("Round", ["a"]), -3.5)):
+        steps = (("Conv", ["x", "w"], ["a"]), (*last, ["b"]), ("Add", ["a", "b"], ["y"]))
+        nodes = [helper.make_node(*step) for step in steps]
+        model = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], constants))
+        assert torch.equal(Evaluator(model, fused=True)(given)[0], torch.full((1, 1, 4, 4), expected))
+    nodes = [helper.make_node("Mul", ["x", "two"], ["y"])]
+    model = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], constants[1:]))
+    Evaluator(model, fused=True)(given)
+    assert torch.equal(given, torch.ones(1, 1, 4, 4)), "an input was written to"
 
 
 def test_what_depends_on_no_input_is_computed_once() -> None:

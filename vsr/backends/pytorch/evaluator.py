@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vsr.backends.pytorch.operators import OPERATORS, SETTINGS, ConvRelu, Operator
+from vsr.backends.pytorch.fused import IN_PLACE, ConvRelu
+from vsr.backends.pytorch.operators import OPERATORS, SETTINGS, Operator
 from vsr.backends.pytorch.resize import Attributes
 from vsr.errors import InputError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 
+_MAKERS = ("Add", "Clip", "Conv", "Mul", "Round")
 _CUDNN = threading.Lock()  # its flags are the whole process's, and threads may drive a GPU each
 
 
@@ -131,15 +133,23 @@ def _computed(node: NodeProto, constants: dict[str, Tensor]) -> Iterable[tuple[s
 
 
 def _fused(steps: list[_Step], outputs: list[str]) -> list[_Step]:
-    """With each Relu that alone reads a convolution's result made part of it."""
+    """With each Relu that alone reads a convolution's result made part of it, and with what can be done in place.
+
+    What the operators of `_MAKERS` return is memory of its own, so whoever alone reads it may write there: the next
+    kernel finds it in the cache.
+    """
     reads = [name for step in steps for name in step.names] + outputs
-    convolutions = {step.outputs[0]: index for index, step in enumerate(steps) if step.kind == "Conv"}
+    made = {step.outputs[0]: index for index, step in enumerate(steps) if step.kind in _MAKERS}
     result: list[_Step | None] = list(steps)
     for index, step in enumerate(steps):
-        given = step.inputs[0] if step.kind == "Relu" else None
-        if isinstance(given, str) and given in convolutions and reads.count(given) == 1:
-            result[index] = replace(steps[convolutions[given]], operator=ConvRelu(), outputs=step.outputs)
-            result[convolutions[given]] = None
+        given = step.inputs[0] if step.inputs else None
+        if not isinstance(given, str) or given not in made or reads.count(given) > 1:
+            continue
+        if step.kind == "Relu" and steps[made[given]].kind == "Conv":
+            result[index] = replace(steps[made[given]], operator=ConvRelu(), outputs=step.outputs)
+            result[made[given]] = None
+        elif step.kind in IN_PLACE and all(isinstance(other, Tensor) and not other.dim() for other in step.inputs[1:]):
+            result[index] = replace(step, operator=IN_PLACE[step.kind])
     return [step for step in result if step is not None]
 
 

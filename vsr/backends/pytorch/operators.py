@@ -34,16 +34,15 @@ TYPES: Mapping[int, torch.dtype] = MappingProxyType(  # TensorProto's element ty
 )
 
 _SUMMED = 16  # outputs up to which one channel is convolved by plain sums: cuDNN may take a transform, which rounds
-_ALIGNED = 8  # channels of fp16 that make 16 bytes, as fused kernels want them
 
 
 def _integers(tensor: Tensor) -> list[int]:
     return [int(value) for value in tensor.flatten().tolist()]
 
 
-def _conv(at: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def conv(at: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     strides, dilations = at.get("strides", [1, 1]), at.get("dilations", [1, 1])
-    top, left, bottom, right = _conv_pads(at, x, weight, strides, dilations)
+    top, left, bottom, right = conv_pads(at, x, weight, strides, dilations)
     group = at.get("group", 1)
     if (top, left) != (bottom, right):
         x, top, left = functional.pad(x, (left, right, top, bottom)), 0, 0
@@ -54,27 +53,7 @@ def _conv(at: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None)
     return functional.conv2d(x, weight, bias, strides, (top, left), dilations, group)
 
 
-class ConvRelu:
-    """Conv, then Relu; one kernel where cuDNN has it for this convolution, which the first run finds out."""
-
-    def __init__(self) -> None:
-        self._fused = True
-
-    def __call__(self, at: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        strides, dilations, group = at.get("strides", [1, 1]), at.get("dilations", [1, 1]), at.get("group", 1)
-        top, left, bottom, right = _conv_pads(at, x, weight, strides, dilations)
-        wide = x.shape[1] % _ALIGNED == weight.shape[0] % _ALIGNED == 0
-        if self._fused and x.is_cuda and x.dtype == torch.float16 and wide and (top, left) == (bottom, right):
-            try:
-                return torch.cudnn_convolution_relu(x, weight, bias, strides, [top, left], dilations, group)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError:
-                self._fused = False
-        return _conv(at, x, weight, bias).relu_()
-
-
-def _conv_pads(at: Attributes, x: Tensor, weight: Tensor, strides: list[int], dilations: list[int]) -> list[int]:
+def conv_pads(at: Attributes, x: Tensor, weight: Tensor, strides: list[int], dilations: list[int]) -> list[int]:
     auto = at.get("auto_pad", b"NOTSET").decode()
     if not auto.startswith("SAME"):
         return list(at.get("pads", [0, 0, 0, 0]))
@@ -245,7 +224,7 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "Clip": _clip,
         "Concat": lambda at, *xs: torch.cat(xs, at["axis"]),
         "Constant": _constant,
-        "Conv": _conv,
+        "Conv": conv,
         "ConvTranspose": _conv_transpose,
         "DepthToSpace": _depth_to_space,
         "DequantizeLinear": _dequantize,
