@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from vsr.live.painter import WEIGHTS, fitted
 from vsr.live.protocol import Shown, Snapshot, Spread
 from vsr.live.window import KEYS, Window
 from vsr.live.x11 import Display
+from vsr.pictures import upright
 
 SIZE = (160, 120)
 SPREAD = Spread(p50=12.3, p95=23.4, p99=34.5)
@@ -176,6 +178,36 @@ def test_the_window_shows_the_frame(
     interpolated = chroma in ("420", "422")  # software OpenGL does it in 8 bits, and chroma counts double
     assert difference.max() < (3.5 if interpolated else 1.6)
     assert difference.mean() < (0.8 if interpolated else 0.5)
+
+
+@pytest.mark.parametrize("sides", [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0), (-1, 0, 0, 1), (0, 1, 1, 0)])
+def test_turned_pictures_are_shown_upright(screen: str, sides: tuple[int, int, int, int]) -> None:
+    a, b, c, d = (65536 * side for side in sides)
+    matrix = (a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    colour = Colour(range=1, matrix=1, chroma_location="left")
+    frame = smooth(PlanarFormat(chroma="444"), colour, SIZE)
+    facts = replace(frame.facts, display_matrix=matrix)
+    with opened() as window:
+        window.show(shown(replace(frame, facts=facts), frame))
+        picture = grabbed(screen)
+    wanted = upright(expected(frame), matrix)
+    assert picture.shape == wanted.shape
+    assert np.abs(picture - wanted).max() < 1.6
+
+
+def test_pixels_are_made_square(screen: str) -> None:
+    wide = replace(BRIGHT, facts=replace(BRIGHT.facts, aspect=Fraction(4, 3)))
+    with opened() as window:
+        window.show(shown(wide, DARK))
+        assert grabbed(screen).shape == (120, 213, 3)
+
+
+def test_hdr_is_said(screen: str) -> None:
+    said: list[str] = []
+    with opened(say=said.append) as window:
+        window.show(shown(flat((180, 128, 128), SIZE, Colour(range=1, matrix=9, transfer=16)), DARK))
+    assert len(said) == 1
+    assert "without tone mapping" in said[0]
 
 
 def test_split_and_off_show_the_source(screen: str) -> None:

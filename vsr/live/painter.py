@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vsr.colour import turn
 from vsr.frame import CHROMA_SITES, FULL, SUBSAMPLING, Frame, PlanarFormat, Plane
-from vsr.pictures import matrix
+from vsr.pictures import lies, matrix
 from vsr.settings import Scaling
 
 Rectangle = tuple[int, int, int, int]  # left, bottom, width, height in pixels, as OpenGL counts
@@ -33,12 +34,14 @@ uniform vec4 before_chroma, after_chroma;  // of a place: factor, shift
 uniform float peak;
 uniform mat3 to_rgb;
 uniform vec3 zero;
+uniform mat2 turned;  // from the window to the planes
 uniform float split, line;  // left of it before; half the line's width
 in vec2 place;
 out vec4 colour;
 vec3 samples(sampler2D y, sampler2D u, sampler2D v, vec4 chroma) {
-    vec2 inside = place * chroma.xy + chroma.zw;
-    return vec3(texture(y, place).r, texture(u, inside).r, texture(v, inside).r);
+    vec2 stored = turned * (place - 0.5) + 0.5;
+    vec2 inside = stored * chroma.xy + chroma.zw;
+    return vec3(texture(y, stored).r, texture(u, inside).r, texture(v, inside).r);
 }
 void main() {
     vec3 found;
@@ -82,6 +85,22 @@ def chroma_place(frame: Frame) -> tuple[float, float, float, float]:
     return frame.width / (across * columns), frame.height / (down * rows), shift_x, shift_y
 
 
+def turned(frame: Frame) -> tuple[float, float, float, float]:
+    """The columns of what leads from a place in the upright picture, seen from the middle, to that in the planes.
+
+    By right angles only, as everywhere here; it undoes ISO/IEC 14496-12 8.2.2.
+    """
+    matrix = frame.facts.display_matrix
+    a, b, c, d = (round(n / 65536) for n in turn(matrix) or (65536, 0, 0, 65536))
+    return (a, c, b, d) if a * d - b * c in (-1, 1) else (1, 0, 0, 1)
+
+
+def upright_size(frame: Frame) -> tuple[int, int]:
+    """Width and height as shown: turned upright, pixels made square by widening or narrowing."""
+    width = max(1, round(frame.width * frame.facts.aspect))
+    return (frame.height, width) if lies(frame.facts.display_matrix) else (width, frame.height)
+
+
 def fitted(picture: tuple[int, int], window: tuple[int, int], scaling: Scaling) -> Rectangle:
     """Where a picture (width, height) is shown in a window: as large as it fits, centred.
 
@@ -116,6 +135,7 @@ class Painter:
         rows, zero = conversion(after)
         self._pictures["to_rgb"].write(np.ascontiguousarray(rows.T).tobytes())
         self._pictures["zero"].write(zero.tobytes())
+        self._pictures["turned"].write(np.array(turned(after), np.float32).tobytes())
         self._pictures["peak"] = 1.0 if after.format.depth == 8 else 65535 / after.format.white
         for name, frame in (("before", before), ("after", after)):
             self._pictures[f"{name}_chroma"] = chroma_place(frame)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vsr.errors import OutputError, VerificationError
 from vsr.live import overlay
-from vsr.live.painter import Painter, fitted
+from vsr.live.painter import Painter, fitted, upright_size
 from vsr.live.protocol import Console, Policy, Shown, Sound, Source
-from vsr.pictures import bgr, store
+from vsr.pictures import bgr, store, upright
 from vsr.settings import Scaling
 
 if TYPE_CHECKING:
@@ -142,14 +142,16 @@ class Window:
         """Sound isn't played: the program that is captured plays its own."""
 
     def show(self, shown: Shown) -> None:
-        size, last = (shown.frame.width, shown.frame.height), self._shown
+        size, last = upright_size(shown.frame), self._shown
         if shown.repeated and last is not None:
             self.idle()
             return
         self._painter.load(shown.source, shown.frame)
         self._shown = shown
-        if last is None or size != (last.frame.width, last.frame.height):
+        if last is None or size != upright_size(last.frame):
             self._fit_window(size)
+            if shown.frame.facts.colour.hdr:
+                self._say("HDR is shown as it comes, without tone mapping: too dark or too pale")
         self._draw()
         self._glfw.poll_events()
 
@@ -198,7 +200,7 @@ class Window:
             self._mark()
 
     def _rectangle(self, frame: Frame) -> tuple[int, int, int, int]:
-        return fitted((frame.width, frame.height), self._glfw.get_framebuffer_size(self._window), self._scaling)
+        return fitted(upright_size(frame), self._glfw.get_framebuffer_size(self._window), self._scaling)
 
     def _draw(self) -> None:
         assert self._shown is not None
@@ -252,7 +254,8 @@ class Window:
         try:
             for path, name, frame in zip(paths, ("before", "after"), (shown.source, shown.frame), strict=True):
                 planes = self._painter.samples(name, frame.format.opaque)
-                store(path, bgr(replace(frame, format=frame.format.opaque, planes=planes, lease=None)).to_ndarray())
+                picture = bgr(replace(frame, format=frame.format.opaque, planes=planes, lease=None)).to_ndarray()
+                store(path, upright(picture, frame.facts.display_matrix))
         except (OutputError, VerificationError) as error:
             self._say(f"no pair saved: {error}")
         else:
