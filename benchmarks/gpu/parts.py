@@ -94,8 +94,8 @@ def rates(bench: Bench, found: Found, case: Case, backend: str) -> None:
             found |= {"label": engine.label, "notes": list(engine.notes), "device_bytes": before - device.memory()[0]}
             ends = {"pinned": EndToEnd(engine, pinned(given, memory)), "pageable": EndToEnd(engine, given)}
             ways = {
-                "infer": launches(device, executor, stack),
-                "copies": with_copies(device, executor, stack),
+                "infer": launches(device, executor, given[0], stack),
+                "copies": with_copies(device, executor, given[0], stack),
                 **{f"end to end, {name}": run for name, run in ends.items()},
             }
             found["ways"] = interleaved(ways, bench.seconds)
@@ -148,7 +148,7 @@ def beside(bench: Bench, found: Found, case: Case, backend: str) -> None:
     torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False
     whole = peers.WholeFrame(case, model(case).proto, half=device == "cuda").to(device).eval()
     with bench.engine(case, backend) as (_, executor, stack):
-        ways = {"infer": launches(bench.machine.device, executor, stack)}
+        ways = {"infer": launches(bench.machine.device, executor, frames(case, bench.decoded)[0], stack)}
         ways["torch eager"] = peers.runner(lambda: whole(*given), device, capture=False)
         ways["torch eager, graph"] = peers.runner(lambda: whole(*given), device, capture=True)
         found |= interleaved(ways, bench.seconds)

@@ -11,16 +11,16 @@ from typing import Any
 from benchmarks.gpu.timing import Run, percentile
 from vsr.backends.cuda import SLOTS, SlotEngine
 from vsr.device.memory import PinnedMemory
-from vsr.device.protocol import Bound, Device, Executor, Stream
+from vsr.device.protocol import Device, Executor, Stream
 from vsr.frame import Frame, FramePool
 
 ALONE = 50  # frames, for the latency of one at a time
 
 
-def launches(device: Device, executor: Executor, opened: ExitStack) -> Run:
+def launches(device: Device, executor: Executor, frame: Frame, opened: ExitStack) -> Run:
     """The network alone, one frame after the other on one stream, its memory left where it is."""
     stream = opened.enter_context(closing(device.stream()))
-    launch = _lane_work(device, executor, stream, opened)[0]
+    launch = _enqueued(device, executor, frame, stream, opened)
 
     def run(count: int) -> None:
         with device.current():
@@ -31,16 +31,18 @@ def launches(device: Device, executor: Executor, opened: ExitStack) -> Run:
     return run
 
 
-def _lane_work(
-    device: Device, executor: Executor, stream: Stream, opened: ExitStack, *, copies: bool = False
-) -> tuple[Callable[[], None], Bound]:
+def _enqueued(
+    device: Device, executor: Executor, frame: Frame, stream: Stream, opened: ExitStack, *, copies: bool = False
+) -> Callable[[], None]:
     """What enqueues one frame on `stream`, captured where the device can, after it ran once."""
     source = opened.enter_context(closing(device.allocate(executor.input_nbytes)))
     target = opened.enter_context(closing(device.allocate(executor.output_nbytes)))
     bound = opened.enter_context(closing(executor.bind(source, target, stream)))
     given = opened.enter_context(closing(device.pinned(executor.input_nbytes)))
     result = opened.enter_context(closing(device.pinned(executor.output_nbytes)))
-    given.array[:] = 60
+    views = frame.format.views(given.array, frame.width, frame.height)
+    for plane, samples in zip(views, frame.planes, strict=True):
+        plane[:] = samples
     device.upload(source, given.array[: executor.input_nbytes], stream)
     bound.launch()
     stream.synchronize()
@@ -54,16 +56,16 @@ def _lane_work(
         launch()
         device.download(result.array[: executor.output_nbytes], target, stream)
 
-    return (whole if copies else launch), bound
+    return whole if copies else launch
 
 
-def with_copies(device: Device, executor: Executor, opened: ExitStack, slots: int = SLOTS) -> Run:
+def with_copies(device: Device, executor: Executor, frame: Frame, opened: ExitStack, slots: int = SLOTS) -> Run:
     """Upload, network, download from and to the same pinned memory, `slots` streams in turn; no frames, no engine."""
     lanes = []
     for _ in range(slots):
         stream = opened.enter_context(closing(device.stream()))
         done = opened.enter_context(closing(device.event()))
-        lanes.append((stream, done, _lane_work(device, executor, stream, opened, copies=True)[0]))
+        lanes.append((stream, done, _enqueued(device, executor, frame, stream, opened, copies=True)))
 
     def run(count: int) -> None:
         with device.current():
