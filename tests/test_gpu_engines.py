@@ -8,7 +8,8 @@ import pytest
 
 from slots import Repeating, repeated
 from strong import assert_close, frame, planes, spec
-from vsr.backends.choice import Engines
+from vsr.backends.check import compare
+from vsr.backends.choice import Check, Engines
 from vsr.backends.engine import Engine, QueuedEngine
 from vsr.backends.gpu import Gpu, open_on_gpu
 from vsr.backends.machine import Machine
@@ -104,14 +105,18 @@ class OnCpu(QueuedEngine[Frame]):
         return result
 
 
-def engines_on(device: FakeDevice, **settings: object) -> Engines:
+def unchecked(engine: Engine, choice: ModelChoice, what: FrameSpec) -> None:
+    pass
+
+
+def engines_on(device: FakeDevice, check: Check = unchecked, **settings: object) -> Engines:
     def open(
         settings: EngineSettings, choice: ModelChoice, what: FrameSpec, *, gpu: Gpu | None, halvings: int
     ) -> Engine:
         return OnCpu(what) if gpu is None else open_on_gpu(gpu, choice, what, halvings, repeating)
 
     here = Machine(hint=lambda: True, tensorrt=str, torch=lambda index: "", device=lambda index: device)
-    return Engines(EngineSettings(**settings), machine=here, open=open, check=lambda *_: None)  # type: ignore[arg-type]
+    return Engines(EngineSettings(**settings), machine=here, open=open, check=check)  # type: ignore[arg-type]
 
 
 def decoded(pool: FramePool, count: int) -> Iterator[Frame]:
@@ -123,9 +128,9 @@ def decoded(pool: FramePool, count: int) -> Iterator[Frame]:
         yield given.like(format=SMALL.format, width=SMALL.width, height=SMALL.height, planes=samples, lease=lease)
 
 
-def run(device: FakeDevice, **settings: object) -> UpscaleStage:
+def run(device: FakeDevice, check: Check = unchecked, **settings: object) -> UpscaleStage:
     """Ten frames through a stage, decoded into memory of the device's, results kept for a while."""
-    engines, held, seen = engines_on(device, **settings), list[Frame](), []
+    engines, held, seen = engines_on(device, check, **settings), list[Frame](), []
     with UpscaleStage(engines.settings, engines) as stage:
         pool = FramePool(SMALL.format, SMALL.width, SMALL.height, stage.prepare(SMALL))
         for result in stage.frames(decoded(pool, 10)):
@@ -168,6 +173,19 @@ def test_no_frame_is_lost_wherever_the_gpu_fails() -> None:
             assert not +device.open
             assert not device.misuses
     assert fallen > 10
+
+
+def test_an_engine_that_is_wrong_or_fails_while_it_is_checked_is_not_used() -> None:
+    """What `Repeating` computes isn't the network's result."""
+    healthy = OneDevice(1)
+    stage = run(healthy, compare)
+    assert stage.label == "m4c16 on the CPU"
+    assert "255 codes (2 allowed)" in stage.notes[0]
+    assert not +healthy.open
+    for step in range(0, healthy.steps, 15):
+        device = OneDevice(step, fail_at=step)
+        assert run(device, compare).label == "m4c16 on the CPU"
+        assert device.dead or not +device.open
 
 
 def test_what_was_asked_for_and_fails_is_an_error() -> None:

@@ -59,11 +59,10 @@ def check(engine: Engine, choice: ModelChoice, spec: FrameSpec, *, folder: Path 
 
 def compare(engine: Engine, choice: ModelChoice, spec: FrameSpec) -> None:
     """The frame through every slot, against the CPU in a few places of it."""
-    given = structured(spec)
-    for _ in range(engine.capacity):
-        engine.submit(given)
-    results = engine.drain()
+    given, results = structured(spec), list[Frame]()
     try:
+        for ticket in [engine.submit(given) for _ in range(engine.capacity)]:
+            results.append(engine.wait(ticket))
         _against_cpu(results, given, choice)
     finally:
         for result in results:

@@ -78,6 +78,7 @@ class Engines:
         self.notes: list[str] = []
         self._machine, self._open, self._check, self._say = machine, open, check, say
         self._gpu: Gpu | None = None
+        self._on_gpu = False
         self._unseen = runners(settings, machine)
         self._usable: list[Runner] = []
         self._halvings: dict[Runner, int] = {}
@@ -133,7 +134,7 @@ class Engines:
 
     def memory(self) -> Memory | None:
         """What frames are best decoded into for the engine opened last; None for any memory."""
-        return self._gpu.memory if self._gpu else None
+        return self._gpu.memory if self._gpu and self._on_gpu else None
 
     def close(self) -> None:
         """After the engines; what it is asked for next it opens anew."""
@@ -143,6 +144,7 @@ class Engines:
 
     def _opened(self, choice: ModelChoice, spec: FrameSpec) -> Engine:
         device, halvings = choice.runner.device, self._halvings.get(choice.runner, 0)
+        self._on_gpu = device is not None
         if device is None:
             return self._open(self.settings, choice, spec, gpu=None, halvings=halvings)
         from vsr.backends.gpu import Gpu
