@@ -78,6 +78,16 @@ class Painted:
         self._core.FreeGC(context)
         self._sync()
 
+    def focus(self) -> None:
+        """Gives it the keyboard."""
+        x = self._x
+        self._core.SetInputFocus(x.InputFocus.PointerRoot, self.id, x.Time.CurrentTime)
+        self._sync()
+
+    @property
+    def focused(self) -> bool:
+        return bool(self._core.GetInputFocus().reply().focus == self.id)
+
     def close(self) -> None:
         self._core.DestroyWindow(self.id)
         self._sync()

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from screens import until, xvfb
+from screens import Painted, until, xvfb
 from vsr.errors import OutputError
 from vsr.frame import Chroma, ChromaLocation, Colour, Frame, PlanarFormat, TrackFacts
 from vsr.live import overlay
@@ -339,6 +339,19 @@ def test_keys_and_mouse(screen: str, tmp_path: Path) -> None:
         "result": GREYS["bright"],
     }
     assert "saved" in said[0]
+
+
+def test_the_game_keeps_the_keyboard(screen: str) -> None:
+    game = Painted(screen, "game", "red", (0, 0, 64, 48))
+    game.focus()
+    with opened() as window:
+        window.show(shown(BRIGHT, DARK))
+        window.idle()
+        assert game.focused
+        window.press("full")
+        window.idle()
+        assert game.focused
+    game.close()
 
 
 def test_a_pair_that_cannot_be_saved_is_said(screen: str, tmp_path: Path) -> None:

@@ -94,6 +94,7 @@ class Window:
             (glfw.OPENGL_PROFILE, glfw.OPENGL_CORE_PROFILE),
             (glfw.VISIBLE, False),
             (glfw.AUTO_ICONIFY, False),
+            (glfw.FOCUS_ON_SHOW, False),  # the keyboard stays with the game
         ):
             glfw.window_hint(hint, value)
         self._window: Any = glfw.create_window(640, 360, "vsr", None, None)
