@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
+from slots import OnFake
+from vsr.backends.choice import Engines
+from vsr.backends.engine import Engine
+from vsr.backends.gpu import Gpu, open_on_gpu
+from vsr.backends.half import halved
+from vsr.backends.machine import Machine
 from vsr.cli.doctor import main
-from vsr.doctor import Check, attempt, round_trip, run_graph, works
+from vsr.device.fake import FakeDevice
+from vsr.doctor import Check, attempt, round_trip, run_graph, run_on_gpu, works
 from vsr.errors import Unavailable, VsrError
+from vsr.graph import FrameSpec, describe
+from vsr.models import ModelChoice, load
+from vsr.settings import EngineSettings
 
 
 def test_this_machine_works(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,6 +45,32 @@ def test_a_poor_result_fails() -> None:
 def test_what_is_missing_is_said() -> None:
     with pytest.raises(Unavailable, match="not in this build"):
         round_trip("libnothing")
+
+
+def on_fake(settings: EngineSettings, *, torch: str = "") -> Engines:
+    """Engines on the fake device, with torch's executor on the CPU."""
+
+    def open(
+        settings: EngineSettings, choice: ModelChoice, spec: FrameSpec, *, gpu: Gpu | None, halvings: int
+    ) -> Engine:
+        assert gpu is not None
+        return open_on_gpu(
+            gpu,
+            choice,
+            spec,
+            executor=lambda gpu, choice, spec: OnFake(gpu.device, halved(describe(load(choice), spec))),
+        )
+
+    machine = Machine(
+        hint=lambda: True, tensorrt=str, torch=lambda index: torch, device=lambda index: FakeDevice(eager=1.0)
+    )
+    return Engines(settings, machine=machine, open=open, check=lambda engine, choice, spec: None)
+
+
+def test_a_network_runs_on_a_gpu() -> None:
+    assert run_on_gpu("pytorch", on_fake).startswith("one frame upscaled by m4c16 on torch on the fake device")
+    with pytest.raises(Unavailable, match="no CUDA"):
+        run_on_gpu("pytorch", partial(on_fake, torch="no CUDA"))
 
 
 def broken() -> str:

@@ -18,12 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from vsr.backends import cache_folder, open_engine
+from vsr.backends.choice import ON_GPU, Engines
+from vsr.backends.engine import Engine
+from vsr.backends.machine import has_driver
 from vsr.encoders import ENCODERS
 from vsr.errors import Unavailable, UsageError, VsrError
 from vsr.frame import Frame, PlanarFormat, Planes
 from vsr.graph import INPUTS, FrameSpec, describe
 from vsr.metrics import psnr
-from vsr.models import Exact, load, resolve
+from vsr.models import Exact, Library, ModelChoice, load, resolve
 from vsr.pipeline import upscale
 from vsr.settings import Backend, EngineSettings
 
@@ -38,7 +41,8 @@ ENGINES: tuple[tuple[Backend, Exact], ...] = (
 )
 FRAMES, WIDTH, HEIGHT = 8, 320, 192
 LEAST_CODED = 32.0  # dB luma PSNR after encoding and decoding, at the defaults of vsr.encode
-LEAST_RUN: dict[Exact, float] = {"float32": 70.0, "bf16": 45.0, "int8": 34.0}  # dB against ONNX's own evaluator
+# dB against ONNX's own evaluator
+LEAST_RUN: dict[Exact, float] = {"float32": 70.0, "bf16": 45.0, "fp16": 50.0, "int8": 34.0}
 TOUCHED = 256 << 20  # bytes of memory taken and written
 
 
@@ -72,6 +76,8 @@ def checks() -> Iterator[Check]:
         yield attempt(name, partial(run_graph, backend, precision), needed=name == "openvino float32")
     for name, do in doctor_gpu.tries():
         yield attempt(name, do, needed=False)
+    for library in ON_GPU if has_driver() else ():
+        yield attempt(f"{library} fp16 on GPU", partial(run_on_gpu, library), needed=False)
     yield attempt("whole run", whole_run, needed=True)
     yield attempt("cache folder", cache, needed=False)
     yield attempt("temporary folder", temporary, needed=True)
@@ -151,20 +157,42 @@ def run_graph(backend: Backend, precision: Exact, *, least: float | None = None)
 
     Raises Unavailable when backend or precision aren't here, VsrError for a plane below `least` dB (by precision).
     """
-    least = LEAST_RUN[precision] if least is None else least
-    width, height = 96, 64
-    luma = picture(0, width, height)
-    small = np.ascontiguousarray(luma[::2, ::2])
-    frame = Frame(format=PlanarFormat(), width=width, height=height, planes=(luma, small, small))
+    frame = _small_frame()
     spec, settings = FrameSpec.of(frame), EngineSettings(backend=backend, precision=precision)
     try:
         choice = resolve(settings, depth=8)
         engine = open_engine(settings, choice, spec)
     except (ImportError, UsageError) as error:
         raise Unavailable(str(error)) from error
+    return _compared(engine, choice, frame, LEAST_RUN[precision] if least is None else least)
+
+
+def run_on_gpu(library: Library, open: Callable[[EngineSettings], Engines] = Engines) -> str:
+    """The same on the first GPU, in fp16. Raises Unavailable when the library can't be used there."""
+    frame = _small_frame()
+    engines = open(EngineSettings(backend=library, precision="fp16", devices=(0,)))
+    try:
+        try:
+            choice, engine = engines.open(FrameSpec.of(frame))
+        except UsageError as error:
+            raise Unavailable(str(error)) from error
+        return _compared(engine, choice, frame, LEAST_RUN["fp16"])
+    finally:
+        engines.close()
+
+
+def _small_frame() -> Frame:
+    width, height = 96, 64
+    luma = picture(0, width, height)
+    small = np.ascontiguousarray(luma[::2, ::2])
+    return Frame(format=PlanarFormat(), width=width, height=height, planes=(luma, small, small))
+
+
+def _compared(engine: Engine, choice: ModelChoice, frame: Frame, least: float) -> str:
+    """Runs one frame, closes the engine. Raises VsrError for a plane below `least` dB."""
     try:
         result = engine.wait(engine.submit(frame))
-        expected = _by_onnx(spec, frame.planes)
+        expected = _by_onnx(FrameSpec.of(frame), frame.planes)
         score = min(psnr(plane, wanted) for plane, wanted in zip(result.planes, expected, strict=True))
         result.release()
     finally:
