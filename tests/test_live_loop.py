@@ -51,9 +51,9 @@ def test_what_is_watched_keeps_the_newest() -> None:
 def test_what_is_kept_waits_in_a_bounded_queue() -> None:
     run = gated(range(1, 9), FakeSink("all"))()
     assert run.sink.means == list(range(1, 9))
-    run = gated(range(1, 31), FakeSink("all"))()
-    assert run.sink.means[-8:] == list(range(23, 31))
-    assert run.meter.dropped == 30 - len(run.sink.shown) >= 20
+    run = gated(range(1, 101), FakeSink("all"))()
+    assert run.sink.means[-64:] == list(range(37, 101))
+    assert run.meter.dropped == 100 - len(run.sink.shown) >= 35
 
 
 def test_a_size_change_opens_other_engines() -> None:

@@ -19,7 +19,8 @@ from vsr.live.stage import LiveStage
 from vsr.live.stats import TOTAL, Meter, resident
 from vsr.report import Clock
 
-DEPTHS = {"newest": 1, "all": 8}  # captured frames that may wait for the network
+DEPTHS = {"newest": 1, "all": 64}  # captured frames that may wait for the network
+OLDEST = {"newest": 1, "all": 8}  # budgets after which a frame is late, and control goes down until the queue is short
 RESULTS = {"newest": 1, "all": 2}  # that may wait for the sink
 PACKETS = 1024  # of sound
 TICK = 0.004  # seconds between two looks at the sink's events

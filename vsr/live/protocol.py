@@ -77,7 +77,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the overlay and the statistics say of the last second.
+    """What the overlay and the statistics say of the last two seconds.
 
     Args:
         captured, new, shown: frames a second; `new` without those that repeat the one before.

@@ -10,7 +10,7 @@ from pathlib import Path
 from vsr.graph import FrameSpec
 from vsr.live.controller import Control
 from vsr.live.ladder import Ladder
-from vsr.live.loop import DEPTHS, Loop
+from vsr.live.loop import OLDEST, Loop
 from vsr.live.protocol import Sink, Source
 from vsr.live.stage import LiveStage
 from vsr.live.stats import TOTAL, Log, Meter
@@ -54,7 +54,7 @@ def run(
 
     budget = settings.budget or float(1 / (ends.source.rate or RATE))
     control = None if settings.fixed else Control()
-    waiting = DEPTHS[ends.sink.policy]
+    waiting = OLDEST[ends.sink.policy]
     stage = LiveStage(ladder, budget, control, waiting=waiting, meter=meter, log=log, say=say, clock=clock)
     loop = Loop(ends.source, ends.sink, stage, meter=meter, log=log, stop=stop, clock=clock)
     say(f"{ends.source.label} to {ends.sink.label}, {1000 * budget:.0f} ms a frame")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds between attempts to connect again; doubled each time
 PATIENCE = 60.0  # seconds without a frame after which a lost stream is given up
 LATE = 0.5  # seconds behind its pace after which a file begins it anew
+MOST = 480  # frames a second
 NOMINAL = 30  # frames a second where a stream names no rate
 
 
@@ -74,7 +75,8 @@ class StreamSource:
         self._feed, self._limits, self._say, self._patience = feed, limits, say, patience
         self._container: InputContainer | None = feed.open()
         video = video_stream(self._container, feed.label, limits)
-        self.rate = None if video.average_rate is None else Fraction(video.average_rate)
+        rate = video.average_rate
+        self.rate = Fraction(rate) if rate and rate <= MOST else None  # some name the ticks of their clock
         self.label = f"{feed.label} {video.codec_context.width}x{video.codec_context.height}"
         self.sound: Any = next(iter(self._container.streams.audio), None)
         self._intake, self._closed, self._report = Intake(), Event(), Report()
