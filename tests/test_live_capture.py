@@ -187,7 +187,7 @@ def test_a_region_of_the_screen(screen: str) -> None:
     captured.frame.release()
     source.close()
     assert list(frames) == []
-    with pytest.raises(InputError, match="beyond the screen, which is 1280x1024"):
+    with pytest.raises(InputError, match=r"1000x90\+300\+200 reaches beyond the screen, which is 1280x1024"):
         ScreenSource(display, region=Region.of("1000x90+300+200"))
     display.close()
     window.close()

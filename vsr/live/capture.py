@@ -39,6 +39,9 @@ class Region:
     width: int
     height: int
 
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}+{self.x}+{self.y}"
+
     @classmethod
     def of(cls, text: str) -> Region:
         """From "WIDTHxHEIGHT+X+Y" as X writes it; +X+Y may be left out. Raises UsageError for other texts."""
@@ -83,7 +86,7 @@ class Scene:
         if region is None:
             return Place(self._window, 0, 0, found.width, found.height, found.x, found.y, found.visible)
         if region.x + region.width > found.width or region.y + region.height > found.height:
-            raise InputError(f"{region} reaches beyond the screen, which is {found.width}x{found.height}")
+            raise InputError(f"the region {region} reaches beyond the screen, which is {found.width}x{found.height}")
         return Place(self._window, region.x, region.y, region.width, region.height, region.x, region.y, found.visible)
 
 
@@ -119,7 +122,7 @@ class ScreenSource:
         self._display, self._cursor, self._by, self._say = display, cursor, available(by), say
         self._scene = Scene(display, display.root if window is None else window, region)
         found = display.window(display.root if window is None else window)
-        area = f"{region.width}x{region.height}+{region.x}+{region.y}" if region else str(found and found.size)
+        area = str(region or (found and found.size))
         self.label = f"screen {display.name} {area}" if window is None else str(found)
         self._rate = rate
         self.rate: Fraction | None = Fraction(rate)
