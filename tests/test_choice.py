@@ -83,12 +83,27 @@ def test_a_gpu_without_a_way_to_it() -> None:
     assert engines.notes == [f"not tensorrt: {reason}", f"not pytorch on the GPU: {reason}"]
 
 
-def test_what_was_asked_for_and_isnt_here() -> None:
-    for settings in (EngineSettings(backend="tensorrt"), EngineSettings(devices=(0,))):
-        engines = Engines(settings, machine=machine(tensorrt="not installed (pip install x)", torch="no"))
-        for _ in range(2):
-            with pytest.raises(UsageError, match=r"not tensorrt: not installed \(pip install x\)"):
-                next(engines.choices(8))
+@pytest.mark.parametrize(
+    ("settings", "here", "message"),
+    [
+        ({"backend": "tensorrt"}, machine(tensorrt="not here"), "--backend tensorrt: not here"),
+        ({"devices": (1,)}, machine(hint=False), "--device 1: no NVIDIA GPU and no driver of one is here"),
+        (
+            {"devices": (0,)},
+            machine(tensorrt="not here", torch="no CUDA"),
+            "--device 0: not tensorrt: not here; not pytorch on the GPU: no CUDA",
+        ),
+    ],
+)
+def test_what_was_asked_for_and_isnt_here(settings: dict[str, Any], here: Machine, message: str) -> None:
+    engines = Engines(EngineSettings(**settings), machine=here)
+    for _ in range(2):
+        with pytest.raises(UsageError) as raised:
+            next(engines.choices(8))
+        assert str(raised.value) == message
+
+
+def test_devices_that_cant_be_meant() -> None:
     with pytest.raises(UsageError, match="runs on the CPU"):
         EngineSettings(backend="openvino", devices=(0,)).validate()
     with pytest.raises(UsageError, match="each GPU once"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from slots import Repeating, repeated
 from strong import assert_close, frame, planes, spec
+from vsr.backends import open_engine
 from vsr.backends.check import compare
 from vsr.backends.choice import Check, Engines
 from vsr.backends.engine import Engine, QueuedEngine
@@ -16,14 +18,15 @@ from vsr.backends.machine import Machine
 from vsr.device.fake import FakeDevice
 from vsr.device.protocol import DeviceError, DeviceMemoryError
 from vsr.errors import MemoryLimitError
-from vsr.frame import Frame, FramePool, Planes
+from vsr.frame import Frame, FramePool, PlanarFormat, Planes
 from vsr.graph import FrameSpec
 from vsr.models import ModelChoice, resolve
-from vsr.settings import EngineSettings
+from vsr.settings import EngineSettings, Precision
 from vsr.upscaler import UpscaleStage
 
 CHOICE = resolve(EngineSettings(backend="tensorrt"), 8)
 LARGE, SMALL = spec("grey", 8, (1024, 512)), spec("420", 8, (46, 30))
+ALPHA = FrameSpec(format=PlanarFormat(alpha=True), width=160, height=90)
 MIB = 1 << 20
 
 
@@ -119,13 +122,13 @@ def engines_on(device: FakeDevice, check: Check = unchecked, **settings: object)
     return Engines(EngineSettings(**settings), machine=here, open=open, check=check)  # type: ignore[arg-type]
 
 
-def decoded(pool: FramePool, count: int) -> Iterator[Frame]:
+def decoded(pool: FramePool, count: int, what: FrameSpec = SMALL) -> Iterator[Frame]:
     for index in range(count):
         samples, lease = pool.take()
-        given = frame(SMALL, index)
+        given = frame(what, index)
         for source, target in zip(given.planes, samples, strict=True):
             target[:] = source
-        yield given.like(format=SMALL.format, width=SMALL.width, height=SMALL.height, planes=samples, lease=lease)
+        yield given.like(format=what.format, width=what.width, height=what.height, planes=samples, lease=lease)
 
 
 def run(device: FakeDevice, check: Check = unchecked, **settings: object) -> UpscaleStage:
@@ -192,3 +195,28 @@ def test_what_was_asked_for_and_fails_is_an_error() -> None:
     device = OneDevice(3, fail_at=60)
     with pytest.raises(DeviceError, match="as asked"):
         run(device, backend="tensorrt")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("what", [spec("420", 8, (322, 180)), spec("422", 10, (201, 99)), ALPHA], ids=str)
+@pytest.mark.parametrize("precision", ["auto", "float32"])
+def test_a_gpu_is_chosen_checked_and_used(gpu: str, what: FrameSpec, precision: Precision) -> None:
+    """By torch, which every CUDA machine may have; "not pytorch" would be a reason, as a failed check is."""
+    settings = EngineSettings(backend="pytorch", precision=precision)
+    on_cpu = open_engine(settings, resolve(replace(settings, precision="float32"), what.format.depth), what)
+    seen = []
+    with UpscaleStage(settings) as stage:
+        pool = FramePool(what.format, what.width, what.height, stage.prepare(what))
+        for result in stage.frames(decoded(pool, 7, what)):
+            expected = on_cpu.wait(on_cpu.submit(frame(what, result.index)))
+            codes = 2 if what.format.depth == 8 else 8
+            assert_close(result.planes, expected.planes, codes=codes, share=1 if precision == "auto" else 0.01)
+            expected.release()
+            result.release()
+            seen.append(result.index)
+        stage.close()
+        pool.close()
+    on_cpu.close()
+    assert seen == list(range(7))
+    assert gpu in stage.label
+    assert not any(line.startswith("not ") for line in stage.notes)

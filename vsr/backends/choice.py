@@ -103,7 +103,7 @@ class Engines:
             count += 1
             yield choice
         if not count:
-            raise refused or UsageError(f"--backend {self.settings.backend}: {'; '.join(self.notes)}")
+            raise refused or UsageError(self._nothing())
 
     def open(self, spec: FrameSpec) -> tuple[ModelChoice, Engine]:
         """An engine that was opened and, on a GPU, checked.
@@ -166,6 +166,14 @@ class Engines:
             else:
                 self._usable.append(runner)
                 yield runner
+
+    def _nothing(self) -> str:
+        """Why what was asked for can't be had; once where the reason is the same for all."""
+        asked = (
+            f"--backend {self.settings.backend}" if not self.settings.devices else f"--device {self.settings.device}"
+        )
+        reasons = {line.partition(": ")[2] for line in self.notes}
+        return f"{asked}: {'; '.join(reasons if len(reasons) == 1 else self.notes)}"
 
     def _drop(self, runner: Runner, error: VsrError) -> None:
         self._usable.remove(runner)
