@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from gstreamer import gstreamer
-from screens import until, xvfb
+from gstreamer import TICK, Run, components, gstreamer, pack, unpack
+from screens import until
 from strong import assert_close, frame, planes, spec
 from test_choice import Plan, engines_of
 from vsr import Upscaler
 from vsr.device.protocol import DeviceError, DeviceMemoryError
-from vsr.frame import Planes
-from vsr.graph import FrameSpec
-from vsr.live.x11 import Display
 from vsr.settings import EngineSettings
 from vsr.upscaler import UpscaleStage
 
@@ -40,57 +31,11 @@ FORMATS = {
     "I420_12LE": ("420", 12),
     "GRAY16_LE": ("grey", 16),
 }
-TICK = 1_000_000_000 // 25
 
 
 @pytest.fixture(scope="module")
 def gst() -> Any:
     return gstreamer()
-
-
-class Run:
-    """appsrc ! vsrupscale ! appsink: caps and buffers go in, samples come out."""
-
-    def __init__(self, gst: Any, options: str = "", after: str = "") -> None:
-        self.gst = gst
-        source, sink = "appsrc name=in format=time stream-type=seekable", "appsink name=out sync=false"
-        text = f"{source} ! vsrupscale name=up {options} {after} ! {sink}"
-        self.pipeline = gst.Gst.parse_launch(text)
-        self.source, self.element, self.sink = (self.pipeline.get_by_name(name) for name in ("in", "up", "out"))
-        self.source.connect("seek-data", lambda *_: True)
-        self.pipeline.set_state(gst.Gst.State.PLAYING)
-
-    def caps(self, name: str, width: int, height: int, more: str = "") -> Any:
-        text = f"video/x-raw,format={name},width={width},height={height},framerate=25/1,chroma-site=mpeg2{more}"
-        caps = self.gst.Gst.Caps.from_string(text)
-        self.source.set_property("caps", caps)
-        return caps
-
-    def push(self, data: bytes, index: int, add: Any = None) -> None:
-        buffer = self.gst.Gst.Buffer.new_wrapped(data)
-        buffer.pts, buffer.duration = 1000 + index * TICK, TICK - index
-        if add is not None:
-            add(buffer)
-        assert self.source.emit("push-buffer", buffer) == self.gst.Gst.FlowReturn.OK
-
-    def end(self) -> list[Any]:
-        """Every sample there is, until the end of the stream."""
-        self.source.emit("end-of-stream")
-        return list(self.samples())
-
-    def samples(self) -> Iterator[Any]:
-        while (sample := self.sink.emit("try-pull-sample", 30 * self.gst.Gst.SECOND)) is not None:
-            yield sample
-        assert self.sink.get_property("eos"), self.error()
-
-    def error(self) -> Any:
-        """The first error that was told, as (line, debug)."""
-        message = self.pipeline.get_bus().timed_pop_filtered(30 * self.gst.Gst.SECOND, self.gst.Gst.MessageType.ERROR)
-        error, debug = message.parse_error()
-        return error.message, debug
-
-    def close(self) -> None:
-        self.pipeline.set_state(self.gst.Gst.State.NULL)
 
 
 @pytest.fixture
@@ -104,31 +49,6 @@ def run(gst: Any) -> Iterator[Any]:
     yield start
     for each in runs:
         each.close()
-
-
-def components(gst: Any, info: Any, meta: Any = None) -> list[tuple[int, int, int]]:
-    """Offset, stride and step of each component, in the order Y, U, V, from GStreamer's own description."""
-    told, f = meta or info, info.finfo
-    found = [(told.offset[f.plane[c]] + f.poffset[c], told.stride[f.plane[c]], f.pixel_stride[c]) for c in range(3)]
-    return found[: f.n_components]
-
-
-def pack(samples: Planes, parts: list[tuple[int, int, int]], size: int) -> bytes:
-    memory = bytearray(b"\xa5" * size)  # what lies between rows must not matter
-    for plane, (offset, stride, step) in zip(samples, parts, strict=True):
-        np.ndarray(plane.shape, plane.dtype, memory, offset, (stride, step))[:] = plane
-    return bytes(memory)
-
-
-def unpack(gst: Any, sample: Any, what: FrameSpec) -> Planes:
-    buffer, info = sample.get_buffer(), gst.GstVideo.VideoInfo.new_from_caps(sample.get_caps())
-    data = buffer.extract_dup(0, buffer.get_size())
-    shapes = what.format.shapes(info.width, info.height)
-    parts = components(gst, info, gst.GstVideo.buffer_get_video_meta(buffer))
-    return tuple(
-        np.ndarray(shape, what.format.dtype, data, offset, (stride, step))
-        for shape, (offset, stride, step) in zip(shapes, parts, strict=True)
-    )
 
 
 @pytest.mark.parametrize(("name", "scale"), [*((name, 2) for name in FORMATS), ("NV12", 3), ("I420_10LE", 4)])
@@ -170,67 +90,6 @@ def test_strides_of_the_buffer_count(gst: Any, run: Any, name: str) -> None:
     with Upscaler() as upscaler:
         for picture, sample in zip(pictures, one.end(), strict=True):
             assert_close(unpack(gst, sample, what), upscaler(picture, depth=what.format.depth))
-
-
-def sizes(gst: Any, caps: Any) -> list[tuple[Any, Any]]:
-    structures = [caps.get_structure(index) for index in range(caps.get_size())]
-    return [(structure.get_value("width"), structure.get_value("height")) for structure in structures]
-
-
-def offered(gst: Any, element: Any, pad: str, neighbour: str) -> Any:
-    """What `pad` can do with a filter of `neighbour` caps behind the other one; None when they can't be linked."""
-    pipeline, filter = gst.Gst.Pipeline.new(None), gst.Gst.ElementFactory.make("capsfilter", None)
-    filter.set_property("caps", gst.Gst.Caps.from_string(f"video/x-raw,{neighbour}"))
-    pipeline.add(element)
-    pipeline.add(filter)
-    one, two = (element, filter) if pad == "sink" else (filter, element)
-    return element.get_static_pad(pad).query_caps(None) if one.link(two) else None
-
-
-def make(gst: Any, **options: Any) -> Any:
-    element = gst.Gst.ElementFactory.make("vsrupscale", None)
-    for name, value in options.items():
-        element.set_property(name, value)
-    return element
-
-
-def test_sizes_are_multiplied_and_divided(gst: Any) -> None:
-    assert sizes(gst, offered(gst, make(gst), "src", "format=NV12,width=30,height=22")) == [(60, 44)]
-    assert sizes(gst, offered(gst, make(gst, scale=3), "sink", "format=NV12,width=90,height=66")) == [(30, 22)]
-    assert offered(gst, make(gst, scale=3), "sink", "format=NV12,width=91,height=66") is None
-    several = offered(gst, make(gst), "sink", "format=NV12,width={30,31,32},height=[9,21]")
-    assert [(list(width), height.range) for width, height in sizes(gst, several)] == [([15, 16], range(5, 10))]
-
-
-def test_ranges_keep_their_steps() -> None:
-    gstreamer()
-    from vsr.live.gstreamer.caps import MAXIMUM, divided, multiplied
-
-    assert multiplied(range(2, 8, 2), 3) == range(6, 24, 6)
-    assert multiplied([4, range(1, MAXIMUM)], 2) == [8, range(2, MAXIMUM - 1, 2)]
-    assert multiplied(MAXIMUM // 2 + 1, 2) is None
-    assert divided(range(6, 24, 6), 3) == range(2, 8, 2)
-    assert divided(range(1, MAXIMUM), 4) == range(1, MAXIMUM // 4)
-    assert divided(range(4, 7, 1), 4) == 1
-    assert divided(range(5, 7, 1), 4) is None
-    assert divided([7, 8, 9], 4) == 2
-    for step, scale in ((1, 2), (2, 2), (3, 2), (4, 3), (6, 4)):
-        given = range(12, 120, step)
-        wanted = [size // scale for size in range(12, 121, step) if size % scale == 0]
-        got = divided(given, scale)
-        assert isinstance(got, range)
-        assert list(range(got.start, got.stop + 1, got.step)) == wanted
-
-
-def test_colours_are_written_out_before_their_default_changes(gst: Any) -> None:
-    """480 lines mean BT.601 where caps don't tell, 960 mean BT.709."""
-    caps = offered(gst, make(gst), "src", "format=I420,width=640,height=480,framerate=25/1")
-    assert (caps.get_structure(0).get_string("colorimetry"), caps.get_structure(0).get_string("chroma-site")) == (
-        "bt601",
-        "jpeg",
-    )
-    told = offered(gst, make(gst), "src", "format=I420,width=640,height=480,framerate=25/1,chroma-site=mpeg2")
-    assert told.get_structure(0).get_string("chroma-site") == "mpeg2"
 
 
 @pytest.mark.parametrize(("site", "location"), [("jpeg", "center"), ("cosited", "topleft"), ("v-cosited", "top")])
@@ -376,16 +235,6 @@ def test_interlaced_video_is_warned_of(gst: Any, run: Any) -> None:
     assert "deinterlace" in message.parse_warning()[0].message
 
 
-def test_libraries_that_cannot_throw_together_are_told() -> None:
-    """In the order loaded; the real thing ends the process."""
-    from vsr.live.gstreamer.unwinding import libraries, mixed
-
-    assert mixed(["/usr/bin/python3", "/lib/libstdc++.so.6", "/lib/libgcc_s.so.1", "/lib/libunwind.so.8"])
-    assert not mixed(["/lib/libunwind.so.8", "/lib/libstdc++.so.6"])
-    assert not mixed(["/lib/libstdc++.so.6", "/lib/libunwind-x86_64.so.8"])
-    assert any("libc.so" in name for name in libraries())
-
-
 @pytest.mark.parametrize("kind", [DeviceError, DeviceMemoryError])
 def test_no_buffer_is_lost_whenever_an_engine_breaks(gst: Any, kind: type[DeviceError]) -> None:
     from vsr.live.gstreamer.caps import info
@@ -414,54 +263,3 @@ def test_no_buffer_is_lost_whenever_an_engine_breaks(gst: Any, kind: type[Device
         work.close()
         assert [buffer.extract_dup(0, 64 * 32) for buffer in got] == [bytes([index]) * 2048 for index in range(8)]
         assert plan.calls < call or any("failed" in note or "memory" in note or "not " in note for note in work.notes)
-
-
-@contextmanager
-def game(display: str, folder: Path) -> Iterator[int]:
-    """chocolate-doom playing its first demonstration with freedoom's data; the window's number."""
-    program = shutil.which("chocolate-doom", path=f"{os.environ['PATH']}:/usr/games")
-    data = Path("/usr/share/games/doom/freedoom1.wad")
-    if program is None or not data.exists():
-        pytest.skip("chocolate-doom or freedoom isn't installed")
-    environment = os.environ | {"DISPLAY": display, "HOME": str(folder), "SDL_AUDIODRIVER": "dummy"}
-    command = [program, "-iwad", str(data), "-window", "-geometry", "640x480", "-nosound", "-playdemo", "demo1"]
-    playing = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    windows = Display(display)
-
-    def found() -> list[int]:
-        return [window.id for window in windows.windows() if (window.width, window.height) == (640, 480)]
-
-    try:
-        until(lambda: bool(found()))
-        yield found()[0]
-    finally:
-        windows.close()
-        playing.terminate()
-        playing.wait(30)
-
-
-@pytest.mark.slow
-def test_a_real_game_as_it_plays(gst: Any, tmp_path: Path) -> None:
-    with xvfb() as display, game(display, tmp_path) as window:
-        pipeline = gst.Gst.parse_launch(
-            f"ximagesrc display-name={display} xid={window} use-damage=false num-buffers=40 "
-            "! video/x-raw,framerate=10/1 ! videoconvert ! video/x-raw,format=I420 ! tee name=both "
-            "both. ! queue ! appsink name=given sync=false "
-            "both. ! queue ! vsrupscale name=up network=m4c8 ! appsink name=got sync=false"
-        )
-        try:
-            pipeline.set_state(gst.Gst.State.PLAYING)
-            given, got = ({}, {})
-            for name, samples in (("given", given), ("got", got)):
-                sink = pipeline.get_by_name(name)
-                while (sample := sink.emit("try-pull-sample", 60 * gst.Gst.SECOND)) is not None:
-                    samples[sample.get_buffer().pts] = unpack(gst, sample, spec())[0].copy()
-        finally:
-            pipeline.set_state(gst.Gst.State.NULL)
-    assert len(given) == 40
-    assert set(got) <= set(given)
-    assert len(got) > 20, "a machine this busy shows nothing"
-    assert len({plane.tobytes() for plane in given.values()}) > 5, "the game stands still"
-    with Upscaler(network="m4c8") as upscaler:
-        for pts, plane in got.items():
-            assert_close((plane,), (upscaler(given[pts]),))
