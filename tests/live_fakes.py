@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vsr.backends.engine import QueuedEngine
+from vsr.device.protocol import DeviceError
 from vsr.errors import VsrError
 from vsr.frame import Frame, FramePool, PlanarFormat, Planes
 from vsr.graph import FrameSpec
@@ -46,6 +47,7 @@ class FakeEngine(QueuedEngine[tuple[Frame, Planes | None]]):
     ) -> None:
         super().__init__(spec, 2, 2)
         self.label, self.clock, self.seconds, self.gate = "fake", clock, seconds, gate
+        self.failures = list[DeviceError]()  # of the next frames
 
     def _start(self, frame: Frame, out: Planes | None) -> tuple[Frame, Planes | None]:
         return frame, out
@@ -54,6 +56,8 @@ class FakeEngine(QueuedEngine[tuple[Frame, Planes | None]]):
         frame, out = handle
         if self.gate is not None:
             assert self.gate.wait(WAIT)
+        if self.failures:
+            raise self.failures.pop()
         result = self._result(frame, out)
         for small, large in zip(frame.planes, result.planes, strict=True):
             large[...] = small.repeat(2, 0).repeat(2, 1)[: large.shape[0], : large.shape[1]]

@@ -50,8 +50,9 @@ def test_help_is_there_and_loads_nothing_heavy(command: str) -> None:
     assert shown.stderr.strip() == ""
 
 
-def test_help_is_fast() -> None:
-    program = Path(sys.executable).with_name("vsr-run")
+@pytest.mark.parametrize("command", ["run", "live"])
+def test_help_is_fast(command: str) -> None:
+    program = Path(sys.executable).with_name(f"vsr-{command}")
     if not program.exists():
         pytest.skip("vsr is not installed; `make setup` does that")
     taken = [seconds_to_help(program)]

@@ -7,8 +7,11 @@ import threading
 import pytest
 
 from live_fakes import FakeClock, FakeSink, Opening, Run
+from vsr.device.protocol import DeviceError
 from vsr.errors import InputError, Interrupted, OutputError
+from vsr.graph import FrameSpec
 from vsr.live.controller import Control, recorded, replay
+from vsr.live.ladder import Ladder
 from vsr.live.protocol import Sound
 
 SMALL, LARGE = (16, 8), (20, 12)
@@ -73,6 +76,30 @@ def test_the_first_error_is_the_one() -> None:
         Run(grey(10), sink=sink)()
     with pytest.raises(KeyError):  # the network's thread: no such engine
         Run(grey(10), opening=Opening(FakeClock(), m4c8=1))()
+
+
+def test_a_gpu_that_fails_costs_a_frame_and_one_that_fails_on_ends_the_run() -> None:
+    sink, opening = FakeSink("all"), Opening(FakeClock())
+
+    def before(number: int) -> None:
+        sink.wait_for(number if number < 2 else number - 1)
+        if number == 1:
+            opening.engines[0].failures.append(DeviceError("cuMemcpy: gone"))
+
+    run = Run(grey(10, 20, 30, 40), sink=sink, opening=opening, before=before)()
+    assert run.sink.means == [10, 30, 40]
+    assert run.meter.counts["dropped by a failing device"] == 1
+    assert "cuMemcpy: gone; opening engines anew" in run.said
+    assert len(run.opening.engines) == 6
+
+    class Broken(Opening):
+        def ladder(self, spec: FrameSpec) -> Ladder:
+            ladder = super().ladder(spec)
+            self.engines[-3].failures.append(DeviceError("cuMemcpy: gone"))
+            return ladder
+
+    with pytest.raises(DeviceError, match="gone"):
+        Run(grey(*range(9)), sink=FakeSink("all"), opening=Broken(FakeClock()), before=lambda number: None)()
 
 
 def test_closing_the_sink_ends_the_run() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -105,10 +106,11 @@ class Ladder:
 
     def close(self) -> None:
         """Frees the engines. Raises RuntimeError when a result was never released."""
-        while self._opened:
-            found = self._opened.pop()
-            found.engine.close()
-            found.close()
+        with ExitStack() as all_of_them:  # also when one fails
+            for found in self._opened:
+                all_of_them.callback(found.close)
+                all_of_them.callback(found.engine.close)
+            self._opened = []
 
 
 def below(settings: EngineSettings) -> list[EngineSettings]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from vsr.device.protocol import DeviceError
 from vsr.frame import Frame
 from vsr.graph import FrameSpec
 from vsr.live.controller import Control, State, Timing, follow, header, moved, named, rung_of
@@ -20,6 +22,7 @@ from vsr.live.stats import Meter
 from vsr.report import Clock
 
 COARSE = 8  # every so many rows and columns are compared first
+BREAKS = 3  # of a GPU that are gone on after
 DIGITS = 6  # of the seconds that control sees and the log has
 
 
@@ -70,6 +73,7 @@ class LiveStage:
         self._state = State()
         self._asked: deque[int] = deque()  # steps by hand, not taken yet
         self._odd = False
+        self._breaks = 0
         self.since = 0.0  # when engines were open: frames that waited for them aren't late, and aren't measured
         self.opened = threading.Event()  # for the first time
         self.opening = False  # engines, which takes a while; read from any thread
@@ -78,7 +82,8 @@ class LiveStage:
     def take(self, captured: Captured) -> Shown | None:
         """The result, with its source; whoever takes it releases both. None where this frame is left out.
 
-        Raises UsageError, InputError or MemoryLimitError when no engine can be opened for a new size.
+        Raises UsageError, InputError or MemoryLimitError when no engine can be opened for a new size, DeviceError when
+        a GPU fails again and again.
         """
         frame, begin = captured.frame, self._clock()
         if FrameSpec.of(frame) != self._spec:
@@ -116,20 +121,24 @@ class LiveStage:
     def close(self) -> None:
         """Frees engines and frames, once all results were released. Raises RuntimeError when one wasn't."""
         self._forget()
-        for ladder in [*self._retired, *([self._ladder] if self._ladder else [])]:
-            ladder.close()
+        ladders = [*self._retired, *([self._ladder] if self._ladder else [])]
         self._retired, self._ladder, self._spec = [], None, None
+        for ladder in ladders:
+            with suppress(DeviceError):  # one that broke, once more
+                ladder.close()
 
     def prepare(self, spec: FrameSpec) -> None:
         """Opens engines for frames of another kind; nothing of what was before counts any more."""
         self._forget()
-        if self._ladder is not None:
+        if self._spec is not None:
             self._say(f"{self._spec} becomes {spec}")
+        if self._ladder is not None:
             self._retired.append(self._ladder)
         idle = [ladder for ladder in self._retired if not ladder.leased]
         self._retired = [ladder for ladder in self._retired if ladder.leased]
         for ladder in idle:
-            ladder.close()
+            with suppress(DeviceError):
+                ladder.close()
         self._ladder, self._state, self.opening = None, State(), True
         self._ladder, self._spec = self._open(spec), spec
         self.opening, self.since = False, self._clock()
@@ -158,10 +167,15 @@ class LiveStage:
         self._odd = self.rung[1] == 2 and not self._odd
         return self._odd and self._last is not None
 
-    def _upscaled(self, captured: Captured, begin: float) -> Shown:
+    def _upscaled(self, captured: Captured, begin: float) -> Shown | None:
         assert self._ladder is not None
         level, source = self._state.level, shared(captured.frame, 2)  # held by the network and to compare with
-        result = shared(self._ladder.upscale(source, level))
+        try:
+            result = shared(self._ladder.upscale(source, level))
+        except DeviceError as error:
+            source.release()
+            self._broke(error)
+            return None
         ready = self._clock()
         self._forget()
         self._last = _Last(source, result, named(level, self._ladder.rungs))
@@ -172,6 +186,15 @@ class LiveStage:
         time, deadline, taken = (round(t, DIGITS) for t in (ready, due, ready - begin))
         self._told(Timing(time, deadline, taken, level))
         return self._shown(captured, self._last, ready, repeated=False)
+
+    def _broke(self, error: DeviceError) -> None:
+        """A GPU failed: the next frame opens engines anew, on what works then. Raises the error when it fails often."""
+        self._breaks += 1
+        if self._breaks > BREAKS:
+            raise error
+        self._meter.count("dropped by a failing device")
+        self._say(f"{error}; opening engines anew")
+        self._spec = None
 
     def _told(self, timing: Timing) -> None:
         """Tells control how a frame went."""
