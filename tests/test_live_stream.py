@@ -21,7 +21,7 @@ from clips import Clip, Sound
 from screens import until
 from vsr.errors import InputError, UsageError
 from vsr.live import protocol
-from vsr.live.feeds import bare, device_feed, devices, feed_of
+from vsr.live.feeds import Feed, bare, device_feed, devices, feed_of
 from vsr.live.stream import StreamSource
 from vsr.settings import Limits
 
@@ -156,6 +156,35 @@ def test_udp_is_received_with_sound_and_goes_on_after_a_break(clip: Path) -> Non
     assert abs((pts - last[0]) - (at - last[1])) < 1.5  # the silence counts
     assert all(a < b for a, b in pairwise(taken.sounds))
     assert abs(taken.sounds[-1] - times[-1]) < 1.5
+
+
+class Untimed:
+    """A container whose first packets have no time, as RTSP's before the server's first report."""
+
+    def __init__(self, clip: Path) -> None:
+        self._container = av.open(str(clip))
+        self.streams, self.format, self.name = self._container.streams, self._container.format, str(clip)
+
+    def demux(self, streams: Any) -> Iterator[Any]:
+        for number, packet in enumerate(self._container.demux(streams)):
+            if number < 3:
+                packet.pts = packet.dts = None
+            yield packet
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def test_packets_without_times_take_their_place(clip: Path) -> None:
+    """Also after a break: this feed ends after three seconds of video, which come at once, and begins again."""
+    opened: Any = lambda: Untimed(clip)  # noqa: E731
+    with taking(StreamSource(Feed("untimed", opened, lasting=True))) as taken:
+        until(lambda: len(taken.frames) > 3 * SECOND + 10)
+    times = [pts for pts, _, _ in taken.frames]
+    assert all(a < b for a, b in pairwise(times))
+    assert times[0] < 0.5  # not where the clip's own clock begins
+    assert all(b - a < 1.5 for a, b in pairwise(times))
+    assert all(a < b for a, b in pairwise(taken.sounds))
 
 
 def test_a_stream_that_stays_silent_is_given_up() -> None:

@@ -136,8 +136,7 @@ class StreamSource:
 
     def _packets(self, container: InputContainer, streams: list[Any]) -> Iterator[Packet[Any]]:
         """Of one connection, their times going on from the last one's."""
-        shift: Fraction | None = None
-        coming = container.demux(streams)
+        times, coming = _Times(self._join, lasting=self._feed.lasting), container.demux(streams)
         while not self._closed.is_set():
             try:
                 packet = next(coming, None)
@@ -145,22 +144,9 @@ class StreamSource:
                 raise Broken(why(error, self._limits)) from error
             if packet is None:
                 return
-            if not packet.size:
-                continue
-            time_base, stamp = packet.time_base, packet.pts if packet.pts is not None else packet.dts
-            if stamp is not None:
-                shift = self._shift(stamp * time_base) if shift is None else shift
-                packet.pts, packet.dts = (
-                    t if t is None else t + round(shift / time_base) for t in (packet.pts, packet.dts)
-                )
-                self._join = Join(stamp * time_base + shift, time.monotonic())
-            yield packet
-
-    def _shift(self, seconds: Fraction) -> Fraction:
-        """What to add to the times of a connection that begins at `seconds`: the time nothing came counts."""
-        if self._join is None:
-            return Fraction(0)
-        return self._join.seconds + Fraction(time.monotonic() - self._join.at).limit_denominator(1000) - seconds
+            if packet.size and times.place(packet):
+                self._join = times.join
+                yield packet
 
     def _decoded(self, video: VideoStream, packet: Packet[Any] | None) -> list[VideoFrame]:
         try:
@@ -193,6 +179,38 @@ class StreamSource:
 
     def close(self) -> None:
         self._closed.set()
+
+
+class _Times:
+    """Puts a connection's times behind those of the one before: the time nothing came counts.
+
+    A stream's own beginning says nothing, and the first packets that come by RTSP may have no time at all: both go by
+    when they arrived.
+    """
+
+    def __init__(self, join: Join | None, *, lasting: bool) -> None:
+        self.join, self._lasting = join, lasting
+        self._shift: Fraction | None = None
+        self._timed: set[int] = set()  # tracks that have had a time
+
+    def place(self, packet: Packet[Any]) -> bool:
+        """Moves a packet's times; False for sound without one, which can't be placed exactly enough."""
+        time_base, now = packet.time_base, time.monotonic()
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if self.join is None:
+            self.join = Join(Fraction(0) if self._lasting or stamp is None else stamp * time_base, now)
+        arrival = self.join.seconds + Fraction(now - self.join.at).limit_denominator(1000)
+        if stamp is None:
+            if packet.stream.index not in self._timed:
+                packet.pts = packet.dts = round(arrival / time_base)
+            return bool(packet.stream.type == "video")
+        self._timed.add(packet.stream.index)
+        if self._shift is None:
+            self._shift = arrival - stamp * time_base
+        ticks = round(self._shift / time_base)
+        packet.pts, packet.dts = (t if t is None else t + ticks for t in (packet.pts, packet.dts))
+        self.join = Join(stamp * time_base + self._shift, now)
+        return True
 
 
 class _Track:
