@@ -224,6 +224,14 @@ def test_http_ends_where_it_ends(server: str, clip: Path) -> None:
     assert len(taken.frames) == 3 * SECOND
 
 
+def test_http_files_play_at_their_own_pace(server: str, clip: Path) -> None:
+    CLIP.write(clip.parent / "clip.mkv")  # which says how long it is
+    with taking(StreamSource(feed_of(f"{server}/clip.mkv", LIMITS))) as taken:
+        until(lambda: taken.ended)
+    (first, began, _), (last, ended, _) = taken.frames[0], taken.frames[-1]
+    assert ended - began > last - first - 0.1
+
+
 def test_what_is_not_there_is_said_in_a_line(server: str) -> None:
     with pytest.raises(InputError, match="404"):
         feed_of(f"{server}/nothing.ts", LIMITS).open()

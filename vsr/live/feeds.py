@@ -45,7 +45,7 @@ class Feed:
         label: for the screen, without passwords.
         open: anew each time. Raises InputError.
         lasting: goes on after it broke off: worth connecting to again.
-        paced: comes faster than it is to be shown.
+        paced: comes faster than it is to be shown, as a file does.
     """
 
     label: str

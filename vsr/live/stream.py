@@ -79,6 +79,7 @@ class StreamSource:
         self.rate = Fraction(rate) if rate and rate <= MOST else None  # some name the ticks of their clock
         self.label = f"{feed.label} {video.codec_context.width}x{video.codec_context.height}"
         self.sound: Any = next(iter(self._container.streams.audio), None)
+        self._paced = feed.paced or not feed.lasting and bool(self._container.duration)  # of a known end, it isn't live
         self._intake, self._closed, self._report = Intake(), Event(), Report()
         self._number = 0
         self._join: Join | None = None
@@ -167,7 +168,7 @@ class StreamSource:
 
     def _pace(self, seconds: Fraction | None) -> None:
         """Waits until a frame of a file is due."""
-        if not self._feed.paced or seconds is None:
+        if not self._paced or seconds is None:
             return
         if self._start is None:
             self._start = time.monotonic(), seconds
