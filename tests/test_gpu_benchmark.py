@@ -20,10 +20,13 @@ from benchmarks.gpu.case import FRAMES, Case, frames  # noqa: E402
 from benchmarks.gpu.floors import Work, work  # noqa: E402
 from benchmarks.gpu.parts import model  # noqa: E402
 from benchmarks.gpu.peers import WholeFrame, inputs  # noqa: E402
+from benchmarks.gpu.rates import pinned  # noqa: E402
 from benchmarks.gpu.results import OutOfTimeError, Results  # noqa: E402
 from benchmarks.gpu.summary import reached  # noqa: E402
 from benchmarks.gpu.timeline import bars, drawing, svg  # noqa: E402
 from vsr.backends.pytorch.evaluator import Evaluator  # noqa: E402
+from vsr.device.fake import FakeDevice  # noqa: E402
+from vsr.device.memory import PinnedMemory  # noqa: E402
 from vsr.graph import describe  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,7 +66,15 @@ def test_every_part_runs_without_a_gpu(result: dict[str, Any]) -> None:
     assert result["machine"]["layer"] == "fake"
     cases = {name for name in parts if name.startswith("pytorch: ")}
     assert len(cases) == 1 + 2 * 2 * 2  # the one that must reach most; networks, sizes, depths
-    assert parts.keys() - cases == {"limits", "timeline", "layers", "slots", "memory", "beside"}
+    assert parts.keys() - cases == {
+        "limits",
+        "timeline",
+        "timeline without graphs",
+        "layers",
+        "slots",
+        "memory",
+        "beside",
+    }
     assert parts["pytorch: m4c8 48x32 to 96x64 10 bit"]["ways"].keys() == {
         "infer",
         "copies",
@@ -73,7 +84,7 @@ def test_every_part_runs_without_a_gpu(result: dict[str, Any]) -> None:
     assert parts["slots"].keys() >= {"1 slots", "4 slots"}
     assert parts["beside"]["codes_apart"] == 0
     assert len(parts["timeline"]["frames_ms"]) == 60
-    assert len(list(reached(result))) == 5
+    assert len(list(reached(result))) == 6
 
 
 @pytest.mark.slow
@@ -163,6 +174,20 @@ def test_a_failing_part_is_kept_and_the_next_one_runs(tmp_path: Path) -> None:
     assert "RuntimeError: no such kernel" in kept["errors"]["broken"]
     assert OutOfTimeError.__name__ in kept["errors"]["endless"]
     assert kept["errors"].keys() == {"broken", "endless"}
+
+
+def test_pinned_frames_are_uploaded_from_where_they_are() -> None:
+    case, device = Case(network="m4c8", width=24, height=16), FakeDevice(1)
+    memory = PinnedMemory(device)
+    given = frames(case, None)
+    feed = pinned(given, memory)
+    for _ in range(2 * FRAMES):
+        frame = feed()
+        assert frame.lease is not None
+        assert memory.owns(frame.lease.buffer)
+        assert any(np.array_equal(frame.planes[0], one.planes[0]) for one in given)
+        frame.release()
+    memory.close()
 
 
 def test_what_has_no_time_left_is_said(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def planned(bench: parts.Bench, options: argparse.Namespace) -> Iterator[Part]:
         yield f"{backend}: {bar}", partial(parts.rates, bench, case=bar, backend=backend), 40
     first = backends[0]
     yield "timeline", partial(parts.timeline, bench, case=bar, backend=first), 30
+    yield "timeline without graphs", partial(parts.timeline, bench, case=bar, backend=first, capture=False), 30
     yield "layers", partial(parts.layers, bench), 40
     yield "slots", partial(parts.slots, bench, case=bar, backend=first), 30
     yield "memory", partial(parts.memory, bench, case=bar, backend=first), 30

@@ -14,12 +14,11 @@ from benchmarks.gpu import ceilings, convolutions, peers
 from benchmarks.gpu.case import Case, frames
 from benchmarks.gpu.floors import work
 from benchmarks.gpu.machine import Machine
-from benchmarks.gpu.rates import ALONE, EndToEnd, launches, pinned, with_copies
+from benchmarks.gpu.rates import ALONE, EndToEnd, Feed, launches, pageable, pinned, with_copies
 from benchmarks.gpu.timing import interleaved
 from vsr.backends.cuda import SlotEngine
 from vsr.device.memory import PinnedMemory
 from vsr.device.slots import overlap
-from vsr.frame import Frame
 from vsr.graph import describe
 from vsr.models import LumaModel, ModelChoice, load, resolve
 from vsr.settings import EngineSettings
@@ -67,20 +66,28 @@ def limits(bench: Bench, found: Found) -> None:
     found |= ceilings.measured(bench.machine.torch_device, sizes, 4 * bench.seconds)
 
 
-def timeline(bench: Bench, found: Found, case: Case, backend: str) -> None:
+def timeline(bench: Bench, found: Found, case: Case, backend: str, *, capture: bool = True) -> None:
     """Event times of frames with every slot in use, and of frames one by one; the share of copying that is hidden."""
-    given = frames(case, bench.decoded)
-    with bench.engine(case, backend, timed=True, capture=False) as (engine, _, stack):
-        memory = stack.enter_context(closing(PinnedMemory(bench.machine.device)))
-        run, one = (EndToEnd(engine, pinned(given, memory), depth) for depth in (0, 1))
+    device, given = bench.machine.device, frames(case, bench.decoded)
+    with device.current(), closing(PinnedMemory(device)) as memory:
+        found |= _timed(bench, case, backend, pinned(given, memory), memory, capture=capture)
+    found["drawn"] = DRAWN
+
+
+def _timed(bench: Bench, case: Case, backend: str, feed: Feed, memory: PinnedMemory, *, capture: bool) -> Found:
+    with bench.engine(case, backend, pinned=memory, timed=True, capture=capture) as (engine, _, _):
+        run, one = (EndToEnd(engine, feed, depth) for depth in (0, 1))
         one(ALONE)
         alone = engine.times[-ALONE // 2 :]
         run(2 * TOGETHER)
         together = engine.times[-TOGETHER:]
-        found |= {"label": engine.label, "size": str(case), "overlap": round(overlap(together, alone), 4)}
-    found["drawn"] = DRAWN
-    found["frames_ms"] = [[1000 * value for value in asdict(times).values()] for times in together]
-    found["alone_ms"] = [[1000 * value for value in asdict(times).values()] for times in alone]
+        return {
+            "label": engine.label,
+            "size": str(case),
+            "overlap": round(overlap(together, alone), 4),
+            "frames_ms": [[1000 * value for value in asdict(times).values()] for times in together],
+            "alone_ms": [[1000 * value for value in asdict(times).values()] for times in alone],
+        }
 
 
 def rates(bench: Bench, found: Found, case: Case, backend: str) -> None:
@@ -92,7 +99,7 @@ def rates(bench: Bench, found: Found, case: Case, backend: str) -> None:
         before = device.memory()[0]
         with bench.engine(case, backend, pinned=memory) as (engine, executor, stack):
             found |= {"label": engine.label, "notes": list(engine.notes), "device_bytes": before - device.memory()[0]}
-            ends = {"pinned": EndToEnd(engine, pinned(given, memory)), "pageable": EndToEnd(engine, given)}
+            ends = {"pinned": EndToEnd(engine, pinned(given, memory)), "pageable": EndToEnd(engine, pageable(given))}
             ways = {
                 "infer": launches(device, executor, given[0], stack),
                 "copies": with_copies(device, executor, given[0], stack),
@@ -107,7 +114,7 @@ def rates(bench: Bench, found: Found, case: Case, backend: str) -> None:
 
 def _alone(engine: SlotEngine, like: EndToEnd) -> dict[str, float]:
     """Latency of a frame that has the device to itself."""
-    run = EndToEnd(engine, like.frames, 1)
+    run = EndToEnd(engine, like.feed, 1)
     run(ALONE)
     return run.latency()
 
@@ -116,11 +123,11 @@ def slots(bench: Bench, found: Found, case: Case, backend: str) -> None:
     """The same end to end with one to four slots."""
     device, given = bench.machine.device, frames(case, bench.decoded)
     with device.current(), closing(PinnedMemory(device)) as memory, ExitStack() as stack:
-        kept: list[Frame] = pinned(given, memory)
+        feed = pinned(given, memory)
         ways = {}
         for count in (1, 2, 3, 4):
             engine, _, _ = stack.enter_context(bench.engine(case, backend, slots=count, pinned=memory))
-            ways[f"{count} slots"] = EndToEnd(engine, kept)
+            ways[f"{count} slots"] = EndToEnd(engine, feed)
         found |= interleaved(ways, bench.seconds)
 
 
@@ -128,7 +135,7 @@ def memory(bench: Bench, found: Found, case: Case, backend: str) -> None:
     """What is free on the device, and what the process holds, before and after many frames."""
     device, given = bench.machine.device, frames(case, bench.decoded)
     with bench.engine(case, backend) as (engine, _, _):
-        run = EndToEnd(engine, given)
+        run = EndToEnd(engine, pageable(given))
         run(100)
         found["before"] = {"device_free": device.memory()[0], "resident": _resident()}
         run(20 if bench.machine.toy else LONG)

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from itertools import cycle
 from typing import Any
 
 from benchmarks.gpu.timing import Run, percentile
@@ -14,6 +15,7 @@ from vsr.device.memory import PinnedMemory
 from vsr.device.protocol import Device, Executor, Stream
 from vsr.frame import Frame, FramePool
 
+Feed = Callable[[], Frame]
 ALONE = 50  # frames, for the latency of one at a time
 
 
@@ -87,16 +89,16 @@ class EndToEnd:
         waited: seconds from submit to result of every frame.
     """
 
-    def __init__(self, engine: SlotEngine, frames: Sequence[Frame], depth: int = 0) -> None:
-        self.engine, self.frames = engine, frames
+    def __init__(self, engine: SlotEngine, feed: Feed, depth: int = 0) -> None:
+        self.engine, self.feed = engine, feed
         self.depth = depth or engine.capacity
         self.waited: list[float] = []
 
     def __call__(self, count: int) -> None:
         flight: deque[tuple[Any, float]] = deque()
-        for index in range(count):
+        for _ in range(count):
             begin = time.perf_counter()
-            flight.append((self.engine.submit(self.frames[index % len(self.frames)]), begin))
+            flight.append((self.engine.submit(self.feed()), begin))
             if len(flight) == self.depth:
                 self._collect(*flight.popleft())
         while flight:
@@ -112,16 +114,27 @@ class EndToEnd:
         return {f"p{p}": round(1000 * percentile(waited, p), 4) for p in (50, 95)}
 
 
-def pinned(frames: Sequence[Frame], memory: PinnedMemory) -> list[Frame]:
-    """The same frames, decoded into pinned memory as it were."""
-    copies = []
+def pinned(frames: Sequence[Frame], memory: PinnedMemory) -> Feed:
+    """The same frames as a decoder leaves them in pinned memory; an engine with that memory uploads them from there."""
+    first = frames[0]
+    format, width, height = first.format, first.width, first.height
+    pool = FramePool(format, width, height, memory)
+    leases = []
     for frame in frames:
-        pool = FramePool(frame.format, frame.width, frame.height, memory)
         planes, lease = pool.take()
-        for plane, given in zip(planes, frame.planes, strict=True):
-            plane[:] = given
-        del lease  # the memory is the caller's for as long as it measures
-        copies.append(
-            frame.like(format=frame.format, width=frame.width, height=frame.height, planes=planes, lease=None)
-        )
-    return copies
+        leases.append(lease)
+        for plane, samples in zip(planes, frame.planes, strict=True):
+            plane[:] = samples
+    for lease in leases:
+        lease.release()
+
+    def feed() -> Frame:
+        planes, lease = pool.take()
+        return first.like(format=format, width=width, height=height, planes=planes, lease=lease)
+
+    return feed
+
+
+def pageable(frames: Sequence[Frame]) -> Feed:
+    """Frames in ordinary memory, in turn."""
+    return cycle(frames).__next__

@@ -75,8 +75,11 @@ def reached(content: Found) -> Iterator[str]:
     if "torch.compile, graph" in beside:
         ours, theirs = beside["infer"]["fps"], beside["torch.compile, graph"]["fps"]
         yield _verdict(ours >= theirs, f"infer only {ours:,.0f} fps, torch.compile {theirs:,.0f}")
-    if "overlap" in (kept := parts.get("timeline", {})):
-        yield _verdict(kept["overlap"] >= OVERLAP, f"{kept['overlap']:.0%} of copying is hidden ({OVERLAP:.0%})")
+    for name in ("timeline", "timeline without graphs"):
+        if "overlap" in (kept := parts.get(name, {})):
+            yield _verdict(
+                kept["overlap"] >= OVERLAP, f"{name}: {kept['overlap']:.0%} of copying is hidden ({OVERLAP:.0%})"
+            )
     if "after" in (kept := parts.get("memory", {})):
         grown = kept["before"]["device_free"] - kept["after"]["device_free"]
         held = kept["after"]["resident"] - kept["before"]["resident"]
