@@ -15,7 +15,7 @@ from vsr.errors import VsrError
 from vsr.frame import Frame, FramePool, PlanarFormat, Planes
 from vsr.graph import FrameSpec
 from vsr.live.controller import Control
-from vsr.live.ladder import Ladder, Opened
+from vsr.live.ladder import Ladder, Opened, Say
 from vsr.live.loop import Loop
 from vsr.live.protocol import Captured, Console, Policy, Shown, Sound, Source
 from vsr.live.stage import LiveStage
@@ -74,7 +74,7 @@ class Opening:
         self.engines: list[FakeEngine] = []
         self.gate: threading.Event | None = None
 
-    def __call__(self, settings: EngineSettings, spec: FrameSpec) -> Opened:
+    def __call__(self, settings: EngineSettings, spec: FrameSpec, say: Say) -> Opened:
         name = "m4c16" if settings.network == "auto" else settings.network
         self.engines.append(FakeEngine(spec, self.clock, self.seconds[name]))
         return Opened(name, self.engines[-1])

@@ -1,4 +1,4 @@
-"""What the live loop is made of: its queues, shared frames, the ladder, figures and the log."""
+"""What the live loop is made of: its queues, shared frames, figures and the log."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from live_fakes import FakeClock, FakeEngine, Opening
+from live_fakes import FakeClock
 from strong import frame, spec
-from vsr.errors import OutputError, UsageError
+from vsr.errors import OutputError
 from vsr.frame import FramePool
-from vsr.graph import FrameSpec
-from vsr.live.ladder import Ladder, Opened, below
 from vsr.live.mailbox import Mailbox
 from vsr.live.protocol import Spread
 from vsr.live.shared import held, shared
 from vsr.live.stage import same
 from vsr.live.stats import Log, Meter, spread
-from vsr.settings import EngineSettings
 
 WHAT = spec("420", 8, (16, 8), "unspecified")
 
@@ -70,51 +67,6 @@ def test_one_sample_makes_another_frame() -> None:
     assert same(one, other)
     other.planes[2][3, 3] ^= 1
     assert not same(one, other)
-
-
-def test_the_ladder_goes_down_from_the_network_chosen() -> None:
-    assert [s.network for s in below(EngineSettings())] == ["m4c8", "cubic"]
-    assert [s.network for s in below(EngineSettings(network="m10c16"))] == ["m4c16", "m4c8", "cubic"]
-    assert [s.network for s in below(EngineSettings(model=Path("own.onnx")))] == ["m10c16", "m4c16", "m4c8", "cubic"]
-    assert all(s.precision == "auto" and s.model is None for s in below(EngineSettings(precision="int8")))
-    weights = [s.weights for s in below(EngineSettings(weights="stream"))]
-    assert weights == ["stream", "auto"]
-
-
-def test_a_rung_that_isnt_quicker_or_isnt_there_is_left_out_and_said() -> None:
-    opening = Opening(FakeClock(), m4c16=0.01, m4c8=0.02, cubic=0.002)
-    ladder = Ladder(EngineSettings(), WHAT, opener=opening, clock=opening.clock)
-    assert [rung.name for rung in ladder.rungs] == ["m4c16", "cubic"]
-    assert ladder.notes[1] == "m4c8: fake, 20.0 ms a frame, left out: m4c16 is as quick"
-    ladder.close()
-
-    def without(settings: EngineSettings, what: FrameSpec) -> Opened:
-        if settings.network == "m4c8":
-            raise UsageError("no weights")
-        return opening(settings, what)
-
-    ladder = Ladder(EngineSettings(), WHAT, opener=without, clock=opening.clock)
-    assert "no rung m4c8: no weights" in ladder.notes
-    ladder.close()
-    with pytest.raises(UsageError, match="no weights"):
-        Ladder(EngineSettings(network="m4c8"), WHAT, opener=without, clock=opening.clock)
-
-
-def test_a_fixed_ladder_has_one_rung() -> None:
-    opening = Opening(FakeClock())
-    ladder = Ladder(EngineSettings(), WHAT, fixed=True, opener=opening, clock=opening.clock)
-    assert len(ladder.rungs) == len(opening.engines) == 1
-    ladder.close()
-
-
-def test_engines_close_with_what_they_stand_on() -> None:
-    closed = list[str]()
-    engine = FakeEngine(WHAT, FakeClock())
-    found = Opened("m4c16", engine, ["no GPU"], lambda: closed.append("device"))
-    ladder = Ladder(EngineSettings(), WHAT, fixed=True, opener=lambda settings, what: found, clock=engine.clock)
-    assert ladder.notes[0] == "no GPU"
-    ladder.close()
-    assert closed == ["device"]
 
 
 def test_percentiles_by_nearest_rank() -> None:

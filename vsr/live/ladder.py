@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vsr.backends.choice import Engines
 from vsr.backends.engine import Engine
-from vsr.errors import UsageError
+from vsr.device.protocol import DeviceError, run_all
+from vsr.errors import VsrError
 from vsr.frame import Colour, Frame, TrackFacts
 from vsr.graph import FrameSpec
 from vsr.live.controller import Rung, rung_of
@@ -24,24 +25,33 @@ WARM = 6  # frames at least; the quickest counts, as the first ones pay for memo
 WARMING = 0.2  # seconds at least
 
 
+Say = Callable[[str], None]
+
+
 @dataclass(frozen=True)
 class Opened:
-    """An engine, its name for the screen, what to say of it, and what to close after it."""
+    """An engine, its name for the screen, and what closes what it stands on."""
 
     name: str
     engine: Engine
-    notes: Sequence[str] = ()
-    close: Callable[[], None] = lambda: None
+    beneath: Callable[[], None] = lambda: None
+
+    def close(self) -> None:
+        run_all([self.engine.close, self.beneath])
 
 
-Opener = Callable[[EngineSettings, FrameSpec], Opened]
+Opener = Callable[[EngineSettings, FrameSpec, Say], Opened]
 
 
-def opened(settings: EngineSettings, spec: FrameSpec) -> Opened:
-    """The best engine there is. Raises UsageError, InputError, MemoryLimitError or DeviceError."""
-    engines = Engines(settings)
-    choice, engine = engines.open(spec)
-    return Opened(f"{choice.network} {choice.precision}", engine, engines.notes, engines.close)
+def opened(settings: EngineSettings, spec: FrameSpec, say: Say, *, engines: Callable[..., Engines] = Engines) -> Opened:
+    """The best engine there is; why not a better one is said. Raises what `Engines.open` does."""
+    found = engines(settings, say=say)
+    try:
+        choice, engine = found.open(spec)
+    except BaseException:
+        found.close()
+        raise
+    return Opened(f"{choice.network} {choice.precision}", engine, found.close)
 
 
 class Ladder:
@@ -49,14 +59,15 @@ class Ladder:
 
     Args:
         fixed: the chosen network alone.
-        opener: opens one engine.
+        say: gets each of the notes at once: opening engines may take minutes.
+        opener: opens one engine; says what a user should hear.
 
     Attributes:
         rungs: with the time that each took when warmed up.
         notes: a line for each engine, and for each that was left out.
 
     Raises:
-        UsageError, InputError, MemoryLimitError, DeviceError: the chosen network can't be opened.
+        VsrError: the chosen network can't be opened.
     """
 
     def __init__(
@@ -65,34 +76,50 @@ class Ladder:
         spec: FrameSpec,
         *,
         fixed: bool = False,
+        say: Say = lambda line: None,
         opener: Opener = opened,
         clock: Clock = time.perf_counter,
     ) -> None:
         self.rungs: tuple[Rung, ...] = ()
         self.notes: list[str] = []
         self._opened: list[Opened] = []
-        self._spec, self._clock = spec, clock
-        self._add(opener(settings, spec))
-        for wanted in () if fixed else below(settings):
-            try:
-                found = opener(wanted, spec)
-            except UsageError as error:  # no weights of this scale, say
-                self.notes.append(f"no rung {wanted.network}: {error}")
-            else:
-                self._add(found)
+        self._spec, self._say, self._clock = spec, say, clock
+        try:
+            self._add(opener(settings, spec, self._note))
+            for wanted in () if fixed else below(settings):
+                self._add_below(wanted, opener)
+        except BaseException:
+            with suppress(DeviceError):  # what went wrong first is told
+                self.close()
+            raise
+
+    def _add_below(self, wanted: EngineSettings, opener: Opener) -> None:
+        """What can't be opened isn't there, and the run does without."""
+        try:
+            self._add(opener(wanted, self._spec, self._note))
+        except VsrError as error:  # no weights of this scale, say
+            self._note(f"no rung {wanted.network}: {error}")
 
     def _add(self, found: Opened) -> None:
-        seconds = round(warmed(found.engine, self._spec, self._clock), 6)
+        try:
+            seconds = round(warmed(found.engine, self._spec, self._clock), 6)
+        except BaseException:
+            with suppress(DeviceError):
+                found.close()
+            raise
         quick = f"{found.name}: {found.engine.label}, {1000 * seconds:.1f} ms a frame"
-        self.notes += [note for note in found.notes if note not in self.notes]
         if self.rungs and seconds >= self.rungs[-1].seconds:
-            self.notes.append(f"{quick}, left out: {self.rungs[-1].name} is as quick")
-            found.engine.close()
+            self._note(f"{quick}, left out: {self.rungs[-1].name} is as quick")
             found.close()
             return
-        self.notes.append(quick)
+        self._note(quick)
         self.rungs = (*self.rungs, Rung(found.name, seconds))
         self._opened.append(found)
+
+    def _note(self, line: str) -> None:
+        if line not in self.notes:
+            self.notes.append(line)
+            self._say(line)
 
     @property
     def leased(self) -> int:
@@ -106,11 +133,8 @@ class Ladder:
 
     def close(self) -> None:
         """Frees the engines. Raises RuntimeError when a result was never released."""
-        with ExitStack() as all_of_them:  # also when one fails
-            for found in self._opened:
-                all_of_them.callback(found.close)
-                all_of_them.callback(found.engine.close)
-            self._opened = []
+        opened, self._opened = self._opened, []
+        run_all(found.close for found in opened)
 
 
 def below(settings: EngineSettings) -> list[EngineSettings]:

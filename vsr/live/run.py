@@ -50,7 +50,7 @@ def run(
     meter, log = Meter(clock), Log(stats)
 
     def ladder(spec: FrameSpec) -> Ladder:
-        return Ladder(settings.engine, spec, fixed=settings.fixed)
+        return Ladder(settings.engine, spec, fixed=settings.fixed, say=say)
 
     budget = settings.budget or float(1 / (ends.source.rate or RATE))
     control = None if settings.fixed else Control()

@@ -143,8 +143,6 @@ class LiveStage:
         self._ladder, self._spec = self._open(spec), spec
         self.opening, self.since = False, self._clock()
         self.opened.set()
-        for note in self._ladder.notes:
-            self._say(note)
         self._log(header(self._ladder.rungs, self._control))
 
     def _forget(self) -> None:

@@ -67,7 +67,7 @@ class FrameUpscaler:
         settings.validate()
         self._clock, self._meter = clock, Meter(clock)
         self._stage = LiveStage(
-            lambda spec: Ladder(settings, spec, fixed=fixed, opener=opener),
+            lambda spec: Ladder(settings, spec, fixed=fixed, say=say, opener=opener),
             budget_ms / 1000,
             None if fixed else Control(),
             meter=self._meter,
