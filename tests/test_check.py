@@ -10,7 +10,7 @@ import pytest
 
 from strong import chosen, luma_model, spec
 from vsr.backends import open_engine
-from vsr.backends.check import CheckError, check, compare, structured
+from vsr.backends.check import CheckError, check, compare, forget, structured
 from vsr.backends.engine import Engine, QueuedEngine
 from vsr.frame import Frame, PlanarFormat, Planes
 from vsr.graph import FrameSpec
@@ -127,15 +127,41 @@ def test_any_layout(tmp_path: Path, what: FrameSpec) -> None:
         engine.close()
 
 
-def test_a_pass_is_remembered_and_a_failure_is_not(tmp_path: Path) -> None:
+def test_a_failure_is_remembered_until_it_is_forgotten(tmp_path: Path) -> None:
+    """The plan stays on disk: it isn't built or compared at every start to find the same again."""
     choice = chosen(tmp_path, luma_model(2), "float32")
-    bad, good = spoilt(choice, SMALL, last_corner), spoilt(choice, SMALL, fine)
-    for _ in range(2):
-        with pytest.raises(CheckError):
-            check(bad, choice, SMALL, folder=tmp_path)
+    bad = spoilt(choice, SMALL, last_corner)
+    with pytest.raises(CheckError, match=r"up to 8 codes \(2 allowed\).*\)$"):
+        check(bad, choice, SMALL, folder=tmp_path)
+    with pytest.raises(CheckError, match=r"up to 8 codes .* found at an earlier start, `vsr-plan clean --all`"):
+        check(bad, choice, SMALL, folder=tmp_path)
+    assert bad.frames == 2
+    forget(tmp_path)
+    with pytest.raises(CheckError):
+        check(bad, choice, SMALL, folder=tmp_path)
+    assert bad.frames == 4
+    bad.label = "a later library"
+    with pytest.raises(CheckError):
+        check(bad, choice, SMALL, folder=tmp_path)
+    assert bad.frames == 6
+    bad.close()
+
+
+def test_a_verdict_that_cant_be_kept_counts_all_the_same(tmp_path: Path) -> None:
+    choice = chosen(tmp_path, luma_model(2), "float32")
+    engine = spoilt(choice, SMALL, last_corner)
+    (tmp_path / "checked").write_text("a file where the folder would be")
+    with pytest.raises(CheckError):
+        check(engine, choice, SMALL, folder=tmp_path)
+    engine.close()
+
+
+def test_a_pass_is_remembered(tmp_path: Path) -> None:
+    choice = chosen(tmp_path, luma_model(2), "float32")
+    good = spoilt(choice, SMALL, fine)
     for _ in range(3):
         check(good, choice, SMALL, folder=tmp_path)
-    assert (bad.frames, good.frames) == (4, 2)
+    assert good.frames == 2
     good.label = "another library"
     check(good, choice, SMALL, folder=tmp_path)
     assert good.frames == 4
@@ -143,7 +169,6 @@ def test_a_pass_is_remembered_and_a_failure_is_not(tmp_path: Path) -> None:
         path.write_text("{}")
     check(good, choice, SMALL, folder=tmp_path)
     assert good.frames == 6
-    bad.close()
     good.close()
 
 

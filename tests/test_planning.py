@@ -160,10 +160,14 @@ def test_the_command_line_lists_and_cleans(
     assert main(["list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [plan["key"] for plan in listed["plans"]] == [plan.digest for plan in cache.stored()]
+    (tmp_path / "checked").mkdir()
+    (verdict := tmp_path / "checked" / "abc.json").write_text("{}")
     assert main(["clean", "--older-than", "1"]) == 0
+    assert verdict.exists()
     assert capsys.readouterr().out == "0 plans deleted, 0.0M\n"
     assert main(["clean", "--all"]) == 0
     assert capsys.readouterr().out.startswith("2 plans deleted")
+    assert not verdict.exists()
     assert cache.stored() == []
 
 

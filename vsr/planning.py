@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from vsr.backends import cache_folder
+from vsr.backends.check import forget
 from vsr.backends.machine import THIS, Machine
 from vsr.backends.opacity import split
 from vsr.backends.tensorrt.executor import load_engine
@@ -77,6 +78,14 @@ def stored() -> PlanCache:
     if folder is None:
         raise UsageError("there is no cache folder that can be written; set VSR_CACHE to one")
     return PlanCache(folder / "plans")
+
+
+def clean(*, older: float = 0.0, larger: int = 0) -> list[StoredPlan]:
+    """The user's plans as `PlanCache.clean`; when everything goes, so does what is known of engines' results."""
+    cache = stored()
+    if not (older or larger):
+        forget(cache.folder.parent)
+    return cache.clean(older=older, larger=larger)
 
 
 def found(cache: PlanCache, beginning: str) -> StoredPlan:

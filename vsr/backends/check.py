@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,7 @@ CODES, NEAR, SHARE, LEAST = 2, 1, 0.001, 55.0  # in 8 bits: most, usual, how man
 DEEPER = 4  # times as many codes above 8 bits
 TILE, PLACES = 128, 5  # of the frame, what is compared: the CPU needs a moment for that, and minutes for a large frame
 PERIOD, BLOCK = 352, 16  # of the frame's pattern
+FOLDER = "checked"  # in the cache folder
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -33,11 +35,11 @@ class CheckError(VsrError):
 
 
 def check(engine: Engine, choice: ModelChoice, spec: FrameSpec, *, folder: Path | None = None) -> None:
-    """Raises CheckError when results are further from float32 than rounding explains; a pass is remembered.
+    """Raises CheckError when results are further from float32 than rounding explains; either is remembered.
 
     Args:
         engine: idle, opened for `spec` with `choice`; each of its slots gets the frame.
-        folder: where passes are kept; None takes the cache folder, if there is one.
+        folder: where verdicts are kept; None takes the cache folder, if there is one.
     """
     facts = {
         "model": choice.sha256,
@@ -46,15 +48,46 @@ def check(engine: Engine, choice: ModelChoice, spec: FrameSpec, *, folder: Path 
         "vsr": __version__,
         "driver": _DRIVER.read_text() if _DRIVER.is_file() else "",
     }
-    text = json.dumps(facts, indent=2)
     folder = folder or cache_folder()
-    passed = folder and folder / "checked" / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
-    if passed and passed.is_file() and passed.read_text() == text:
-        return
-    compare(engine, choice, spec)
-    if passed:
-        passed.parent.mkdir(exist_ok=True)
-        passed.write_text(text)
+    file = folder and folder / FOLDER / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()}.json"
+    verdict = _verdict(file, facts)
+    if verdict is None:
+        verdict = _compared(engine, choice, spec)
+        _keep(file, facts, verdict)
+    elif verdict:
+        verdict += "; found at an earlier start, `vsr-plan clean --all` has it looked at again"
+    if verdict:
+        raise CheckError(verdict)
+
+
+def forget(folder: Path) -> None:
+    """Every engine is compared again."""
+    for file in (folder / FOLDER).glob("*.json"):
+        file.unlink(missing_ok=True)
+
+
+def _compared(engine: Engine, choice: ModelChoice, spec: FrameSpec) -> str:
+    try:
+        compare(engine, choice, spec)
+    except CheckError as error:
+        return str(error)
+    return ""
+
+
+def _verdict(file: Path | None, facts: dict[str, str]) -> str | None:
+    """What was found wrong, "" for nothing; None where it isn't known."""
+    try:
+        kept = json.loads(file.read_bytes()) if file else {}
+        return str(kept["wrong"]) if kept["facts"] == facts else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _keep(file: Path | None, facts: dict[str, str], verdict: str) -> None:
+    if file is not None:
+        with suppress(OSError):  # a full disk, say: it is compared again at the next start
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(json.dumps({"facts": facts, "wrong": verdict}, indent=2))
 
 
 def compare(engine: Engine, choice: ModelChoice, spec: FrameSpec) -> None:

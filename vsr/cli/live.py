@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     net.add_argument("--network", default="auto", help="m4c16 (default); slower ones give way when they are late")
     net.add_argument("--weights", choices=WEIGHTS, default="auto", help="for clean or strongly coded video")
     net.add_argument("--model", type=Path, metavar="FILE", help="your own luma network, ONNX")
-    net.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs it (auto: openvino)")
+    net.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs it (auto: the first that works)")
     net.add_argument("--precision", choices=PRECISIONS, default="auto", help="default: the fastest without loss here")
     net.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
     net.add_argument("--budget", type=float, metavar="MS",

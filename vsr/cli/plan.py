@@ -163,9 +163,9 @@ def _inspect(arguments: argparse.Namespace) -> None:
 def _clean(arguments: argparse.Namespace) -> None:
     if not (arguments.all or arguments.older_than or arguments.keep):
         raise UsageError("say what: --all, --older-than DAYS, --keep SIZE")
-    from vsr.planning import stored
+    from vsr.planning import clean
 
-    gone = stored().clean(older=arguments.older_than * 86400, larger=arguments.keep)
+    gone = clean(older=arguments.older_than * 86400, larger=arguments.keep)
     print(f"{len(gone)} plan{'' if len(gone) == 1 else 's'} deleted, {sum(p.nbytes for p in gone) / 2**20:.1f}M")
 
 
@@ -208,7 +208,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     clean = commands.add_parser("clean", help="delete plans")
     clean.set_defaults(do=_clean)
-    clean.add_argument("--all", action="store_true", help="every plan, and how fast kernels were found to be")
+    clean.add_argument(
+        "--all", action="store_true", help="every plan, what was found of its results, and how fast kernels are"
+    )
     clean.add_argument("--older-than", type=float, default=0.0, metavar="DAYS", help="not used for so long")
     clean.add_argument(
         "--keep", type=size_in_bytes, default=0, metavar="SIZE", help="those used longest ago, until the rest fits"
