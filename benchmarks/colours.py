@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from benchmarks.run import machine
+from vsr.bench.machine import machine
 from vsr.frame import Chroma, Frame, PlanarFormat
 from vsr.live.intake import Intake, screen_facts
 from vsr.live.painter import conversion

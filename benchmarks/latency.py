@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.clock import TITLE, read
-from benchmarks.run import machine
 from benchmarks.screen import xvfb
+from vsr.bench.machine import machine
 from vsr.errors import InputError
 from vsr.live.capture import ScreenSource
 from vsr.live.grab import Missed, Place, X11Grab

@@ -9,10 +9,8 @@ With --memory it runs 3,000 frames instead and says whether memory stays flat.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +22,8 @@ from typing import Any
 
 import av
 
+from vsr.bench.machine import machine
+
 sys.path.append(str(Path(__file__).resolve().parent.parent / "demo"))
 FRAMES, RENDERED, RATE = 600, 96, 24
 SINKS = {
@@ -31,24 +31,6 @@ SINKS = {
     "x264 superfast": ["--preset", "superfast"],
     "x264 veryfast": ["--preset", "veryfast"],
 }
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers hold for."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    processor = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    extensions = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_int8") if flag in flags]
-    libraries = {name: __import__(name).__version__.split("-")[0] for name in ("av", "numpy", "openvino")}
-    return {
-        "processor": processor,
-        "family_model": [line.split(": ")[1] for line in lines[:10] if line.startswith(("cpu family", "model\t"))],
-        "extensions": extensions,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "date": datetime.date.today().isoformat(),
-        **libraries,
-    }
 
 
 def clip(path: Path, frames: int) -> Path:

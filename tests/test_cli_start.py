@@ -23,8 +23,9 @@ LIGHT = (
     "vsr.cli.plugin",
     "vsr.cli.plan",
     "vsr.cli.live",
+    "vsr.cli.bench",
 )
-COMMANDS = ("run", "train", "eval", "doctor", "live", "plan")
+COMMANDS = ("run", "train", "eval", "doctor", "live", "plan", "bench")
 SECONDS = 0.3 if "CI" in os.environ else 0.15  # the promise is 0.15; shared CI machines are slow and busy
 TRIES = 20
 
@@ -50,7 +51,7 @@ def test_help_is_there_and_loads_nothing_heavy(command: str) -> None:
     assert shown.stderr.strip() == ""
 
 
-@pytest.mark.parametrize("command", ["run", "live"])
+@pytest.mark.parametrize("command", ["run", "live", "bench"])
 def test_help_is_fast(command: str) -> None:
     program = Path(sys.executable).with_name(f"vsr-{command}")
     if not program.exists():

@@ -62,7 +62,7 @@ def together(
     """
     if len(lanes) < 2:
         return [lane(report, progress, stop) for lane in lanes]
-    several = _Several(report, progress, [Report(clock=report.clock) for _ in lanes])
+    several = _Several(report, progress, [Report(clock=report.clock, recorder=report.recorder) for _ in lanes])
     failed = threading.Event()
 
     def run(lane: Callable[[Report, Progress, Stop], Result], own: Report) -> Result:

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vsr import chunkfile, exports, sinks, y4m
 from vsr.changes import Changes, present_aspect
@@ -31,7 +31,7 @@ from vsr.mux import global_header, mux, rehearse, writing
 from vsr.prefetch import prefetch
 from vsr.probe import probe
 from vsr.publish import publish, publish_partial
-from vsr.report import Clock, Report, counted
+from vsr.report import Clock, Recorder, Report, counted
 from vsr.resume import WorkFolder, work_folder
 from vsr.settings import EngineSettings, RunSettings
 from vsr.signature import Signatures
@@ -39,6 +39,7 @@ from vsr.target import partial_name
 from vsr.upscaler import UpscaleStage
 
 if TYPE_CHECKING:
+    from av.packet import Packet
     from av.video.frame import VideoFrame
 
 AHEAD = 4  # frames waiting between two stages: enough that none starves, little memory
@@ -83,6 +84,7 @@ def run(
     clock: Clock = time.perf_counter,
     stop: Stop = lambda: 0,
     engines: Sequence[EngineSettings] = (),
+    recorder: Recorder | None = None,
 ) -> Report:
     """Does a job. The output appears under its name only complete and verified.
 
@@ -92,11 +94,12 @@ def run(
         stop: asked after every frame; the number of the signal that asks for an end, or 0. What is done until then is
             written beside the output. (An exception ends the run too, without that.)
         engines: each for a share of a file's chunks, side by side; none: one for each GPU of the settings.
+        recorder: see `vsr.report`.
 
     Raises:
         VsrError: nothing was left under the output's name. Finished chunks are kept where the run can be gone on with.
     """
-    report = Report(input=job.source.path, output=job.output or job.sink, notes=list(job.notes), clock=clock)
+    report = Report(job.source.path, job.output or job.sink, notes=list(job.notes), clock=clock, recorder=recorder)
     begin = clock()
     if job.source.damage:
         report.damaged(job.source.damage)
@@ -235,13 +238,22 @@ def decoded(
         timeline = Timeline(source.time_base, source.rate if source.untimed else None, source.nominal)
         changes = Changes(report, present_aspect(stream))
         frames = FrameSource(timeline, source.facts, report, source.format, changes, memory)
-        coded = islice(packets(container, [stream], report), chunks[0].packet, None)
+        coded = islice(_read(packets(container, [stream], report), report), chunks[0].packet, None)
         shown: Iterable[VideoFrame] = pictures(stream, coded, report, since=begin, alpha=source.format.alpha)
         if source.deinterlace:
             shown = deinterlaced(shown, source.fields)
         kept = in_range(frames.frames(shown), begin, end, report)
         yield lasting(kept, source.last_end if end == source.end else end)
         frames.close()
+
+
+def _read(coded: Iterator[Packet[Any]], report: Report) -> Iterator[Packet[Any]]:
+    while True:
+        with report.stage("demux"):
+            packet = next(coded, None)
+        if packet is None:
+            return
+        yield packet
 
 
 def _y4m_header(source: Source) -> y4m.Header:

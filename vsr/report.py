@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 Clock = Callable[[], float]  # seconds that only rise; tests pass their own
+Recorder = Callable[
+    [str, float, float], None
+]  # gets every stretch of a stage's work: its name, begin, end; from any thread
 LeftOut = tuple[int, int]  # a packet that couldn't be copied: its track in the source, its number among those timed
 LISTED = 1000  # damage entries kept word for word; the count goes on
 
@@ -44,6 +47,7 @@ class Report:
     digest: str = ""  # of sink md5
     _told: set[str] = field(default_factory=set, repr=False, compare=False)  # of damage, what isn't listed too
     clock: Clock = field(default=time.perf_counter, repr=False, compare=False)
+    recorder: Recorder | None = field(default=None, repr=False, compare=False)
 
     @property
     def exit_code(self) -> int:
@@ -75,8 +79,11 @@ class Report:
         try:
             yield
         finally:
-            self.stages[name] = self.stages.get(name, 0.0) + self.clock() - begin
+            end = self.clock()
+            self.stages[name] = self.stages.get(name, 0.0) + end - begin
+            if self.recorder is not None:
+                self.recorder(name, begin, end)
 
     def to_dict(self) -> dict[str, Any]:
-        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("clock", "_told")}
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("clock", "recorder", "_told")}
         return {"version": 1, **facts, "fps": round(self.fps, 3), "exit_code": self.exit_code}

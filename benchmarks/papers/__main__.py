@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.papers.experiments import EXPERIMENTS
 from benchmarks.papers.runs import Pictures, Result, run
-from benchmarks.run import machine
+from vsr.bench.machine import machine
 from vsr.training.evaluate import PictureSet
 
 RESULTS = Path(__file__).parent.parent / "results" / "papers"

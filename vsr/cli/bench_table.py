@@ -1,0 +1,80 @@
+"""vsr-bench's tables."""
+
+from __future__ import annotations
+
+import sys
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from vsr.bench.result import Measured, Result
+
+BUSY = 0.05  # share of the machine that others may have before it is said
+LEGEND = (
+    "cold, first: seconds to the first frame, with nothing compiled and as always; J: a frame; PSNR: beside bicubic\n"
+)
+
+
+def show(result: Result) -> None:
+    """On standard output: cases, stages, what is absent, what to know of the machine."""
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr)
+    console = Console(highlight=False, soft_wrap=True)
+    sheet = result.machine
+    console.print(
+        f"{sheet['processor']}, {sheet['usable_cores']} cores, {' '.join(sheet['extensions'])}; {result.clip}"
+    )
+    console.print(_cases(result.measured))
+    console.print(LEGEND)
+    console.print(_stages(result.measured))
+    for engine in dict.fromkeys(measured.engine for measured in result.measured):
+        console.print(f"ran: {engine}", markup=False)
+    for missing in result.absent:
+        console.print(f"absent: {missing.why}", markup=False)
+    others = [done.others for measured in result.measured for done in measured.rounds if done.others is not None]
+    if others and median(others) > BUSY:
+        console.print(f"other processes had {median(others):.0%} of the machine: these figures are too low")
+
+
+def _cases(results: list[Measured]) -> Table:
+    table = _table("medians over rounds", ("fps", "cold", "first", "whole", "MiB", "J", "PSNR", "SSIM"))
+    for measured in results:
+        rounds, quality = measured.rounds, measured.quality
+        joules = [done.joules / measured.frames for done in rounds if done.joules is not None]
+        table.add_row(
+            _named(measured),
+            f"{median(done.fps for done in rounds):.1f}",
+            f"{measured.cold.first_frame:.2f}" if measured.cold else "",
+            f"{median(done.first_frame for done in rounds):.2f}",
+            f"{median(done.seconds for done in rounds):.2f}",
+            f"{median(done.peak_mib for done in rounds):.0f}",
+            f"{median(joules):.2f}" if joules else "",
+            f"{quality.psnr:.2f} ({quality.psnr - quality.bicubic_psnr:+.2f})" if quality else "",
+            f"{quality.ssim:.4f}" if quality else "",
+        )
+    return table
+
+
+def _stages(results: list[Measured]) -> Table:
+    table = _table("milliseconds a call", ("stage", "calls", "p50", "p95", "p99", "share"))
+    for measured in results:
+        for name, stage in measured.stages.items():
+            times = (f"{value:.2f}" for value in (stage.p50, stage.p95, stage.p99))
+            table.add_row(_named(measured), name, str(stage.calls), *times, f"{stage.share:.0%}")
+    return table
+
+
+def _table(title: str, columns: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column(no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _named(measured: Measured) -> str:
+    case = measured.case
+    precision = measured.engine.partition(" cpu ")[2].partition(",")[0] or case.precision
+    threads = f" {case.threads} threads" if case.threads else ""
+    return f"{case.network} {case.size} {precision}{threads} {case.sink}"
