@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import locale
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +14,15 @@ import pytest
 
 from clips import Clip
 from vsr.chunks import Chunk
-from vsr.errors import InputError, Interrupted
+from vsr.device.protocol import DeviceError
+from vsr.errors import InputError, Interrupted, VsrError
 from vsr.lanes import Progress, Stop, each_gpu, shares, together, unused
 from vsr.pipeline import run
 from vsr.probe import probe
 from vsr.report import Report
 from vsr.settings import EngineSettings, RunSettings
+
+LIMIT = 30.0  # seconds a run that failed has to end
 
 
 def chunk(index: int) -> Chunk:
@@ -42,6 +48,74 @@ def test_one_lane_for_each_gpu() -> None:
     engine = EngineSettings(devices=(2, 0))
     assert [lane.devices for lane in each_gpu(engine)] == [(2,), (0,)]
     assert each_gpu(EngineSettings()) == [EngineSettings()]
+
+
+def within(seconds: float, do: Callable[[], object]) -> None:
+    """Raises what `do` raises, and fails where it doesn't end in time."""
+    outcome: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(do())
+        except BaseException as error:  # noqa: BLE001 - raised below
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    outcome.result(seconds)
+
+
+def until_stopped(stop: Stop, work: Callable[[], None] = lambda: None) -> None:
+    end = time.monotonic() + 2 * LIMIT
+    while not stop() and time.monotonic() < end:  # nothing is left running where this test fails
+        work()
+        time.sleep(0.001)
+
+
+def goes_on(report: Report, progress: Progress, stop: Stop) -> None:
+    until_stopped(stop, lambda: progress(report))
+
+
+def fails_later(report: Report, progress: Progress, stop: Stop) -> None:
+    until_stopped(stop)
+    raise InputError("something else")
+
+
+def is_done(report: Report, progress: Progress, stop: Stop) -> None:
+    pass
+
+
+def is_slow(report: Report, progress: Progress, stop: Stop) -> None:
+    time.sleep(0.2)  # as where a plan is built, nobody asks for a while
+    until_stopped(stop)
+
+
+@pytest.mark.parametrize("other", [goes_on, fails_later, is_done, is_slow], ids=lambda lane: lane.__name__)
+@pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
+def test_a_lane_that_fails_ends_the_run_whatever_the_other_does(
+    other: Callable[[Report, Progress, Stop], None], first: bool
+) -> None:
+    def fails(report: Report, progress: Progress, stop: Stop) -> None:
+        time.sleep(0.02)
+        raise DeviceError("cuMemcpy: gone")
+
+    lanes = [fails, other] if first else [other, fails]
+    with pytest.raises(DeviceError, match="gone"):
+        within(LIMIT, lambda: together(lanes, Report(), lambda report: None, lambda: 0))
+
+
+def test_the_report_has_what_the_others_did_until_they_stopped() -> None:
+    def fails(report: Report, progress: Progress, stop: Stop) -> None:
+        raise DeviceError("cuMemcpy: gone")
+
+    def works(report: Report, progress: Progress, stop: Stop) -> None:
+        until_stopped(stop)
+        time.sleep(0.05)
+        report.frames_upscaled += 1
+
+    total = Report()
+    with pytest.raises(DeviceError):
+        together([fails, works], total, lambda report: None, lambda: 0)
+    assert total.frames_upscaled == 1
 
 
 def test_what_one_lane_fails_of_ends_the_others() -> None:
@@ -120,6 +194,31 @@ def test_lanes_stop_and_go_on(settings: RunSettings, tmp_path: Path, count: int)
     assert any("went on" in line for line in report.notes) == (count > 40)
     run(probe(settings), settings)
     assert Path(both.output).read_bytes() == Path(settings.output).read_bytes()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_lane_that_cant_open_its_engine_ends_the_run(settings: RunSettings, tmp_path: Path, place: int) -> None:
+    engines = [settings.engine, settings.engine]
+    engines[place] = replace(settings.engine, model=tmp_path / "gone.onnx")
+    job = probe(settings)
+    with pytest.raises(VsrError, match=r"gone\.onnx"):
+        within(LIMIT, lambda: run(job, settings, engines=engines))
+    assert not Path(settings.output).exists()
+
+
+@pytest.mark.parametrize("count", [1, 20, 59])
+def test_a_lane_that_fails_in_the_middle_ends_the_run(settings: RunSettings, count: int) -> None:
+    """And what was finished is gone on with."""
+    job, engines = probe(settings), [settings.engine, settings.engine]
+
+    def fails(report: Report) -> None:
+        if report.frames_upscaled >= count:
+            raise DeviceError(f"gone at {report.frames_upscaled}")
+
+    with pytest.raises(DeviceError, match="gone at"):
+        within(LIMIT, lambda: run(job, settings, fails, engines=engines))
+    assert not Path(settings.output).exists()
+    assert run(job, settings, engines=engines).frames_written == 60
 
 
 def test_gpus_without_work_are_told() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TypeVar
 
@@ -58,29 +58,33 @@ def together(
         report: gets the sum of the lanes' after every frame.
 
     Raises:
-        What the first lane that failed raised; the others are stopped.
+        What was raised first, by any lane; the others are stopped and waited for, and what they raise then is not told.
     """
     if len(lanes) < 2:
         return [lane(report, progress, stop) for lane in lanes]
     several = _Several(report, progress, [Report(clock=report.clock, recorder=report.recorder) for _ in lanes])
-    failed = threading.Event()
+    errors: list[BaseException] = []  # in the order of time
 
     def run(lane: Callable[[Report, Progress, Stop], Result], own: Report) -> Result:
         try:
-            return lane(own, several.seen, lambda: stop() or int(failed.is_set()))
-        except BaseException:
-            failed.set()
+            return lane(own, several.seen, lambda: stop() or int(bool(errors)))
+        except BaseException as error:
+            errors.append(error)
             raise
 
-    with ThreadPoolExecutor(len(lanes)) as pool:
-        futures = [pool.submit(run, lane, own) for lane, own in zip(lanes, several.lanes, strict=True)]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            failed.set()
-            raise
-        finally:
-            several.gather()
+    try:
+        with ThreadPoolExecutor(len(lanes)) as pool:
+            futures = [pool.submit(run, lane, own) for lane, own in zip(lanes, several.lanes, strict=True)]
+            try:
+                wait(futures)
+            except BaseException as error:
+                errors.append(error)
+                raise
+    finally:
+        several.gather()
+    if errors:
+        raise errors[0]
+    return [future.result() for future in futures]
 
 
 class _Several:
