@@ -106,6 +106,21 @@ def test_md5_is_of_what_a_program_gets(vsr_run: Run, clip: Path, repeat: dict[in
     assert vsr_run(clip, "--sink", "md5", "--quiet") == (0, f"{digest.hexdigest()}\n", "")
 
 
+def test_what_stands_still_is_not_computed_again(vsr_run: Run, tmp_path: Path) -> None:
+    """The same frames with and without, and how much that spared is said."""
+    still, digests = tmp_path / "still.y4m", set()
+    picture = b"FRAME\n" + bytes(range(96)) * 96
+    still.write_bytes(b"YUV4MPEG2 W96 H64 F25:1 C420jpeg\n" + picture * 20)
+    for mode, reused in (("off", 0.0), ("auto", 0.95), ("frames", 0.95), ("tiles", 0.95)):
+        report = tmp_path / f"{mode}.json"
+        code, out, err = vsr_run(still, "--sink", "md5", "--reuse", mode, "--report", report)
+        content = json.loads(report.read_text())
+        assert (code, content["reused"]) == (0, reused)
+        assert ("95% unchanged and not computed again" in err) == (reused > 0)
+        digests.add(out)
+    assert len(digests) == 1
+
+
 def test_options_of_the_encoder(vsr_run: Run, clip: Path, tmp_path: Path) -> None:
     words = ("--codec", "libx265", "--crf", "30", "--preset", "ultrafast", "--pix-fmt", "yuv420p10le")
     code, _, err = vsr_run(clip, tmp_path / "out.mkv", *words, "-x", "x265-params=log-level=error:keyint=5")

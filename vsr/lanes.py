@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 Progress = Callable[[Report], None]
 Stop = Callable[[], int]
 Share = tuple[tuple[Chunk, ...], ...]  # runs of neighbouring chunks
-COUNTS = ("frames_decoded", "frames_upscaled", "frames_written", "media_seconds")
+COUNTS = ("frames_decoded", "frames_upscaled", "frames_spared", "frames_written", "media_seconds")
 
 
 def each_gpu(engine: EngineSettings) -> list[EngineSettings]:

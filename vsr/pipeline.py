@@ -203,13 +203,14 @@ def first_spec(source: Source) -> FrameSpec:
 
 
 def _labelled(stage: UpscaleStage, upstream: Generator[Frame], report: Report) -> Generator[Frame]:
+    before = report.frames_spared
     with closing(upstream), closing(stage.frames(upstream)) as results:
         while True:
             with report.stage("network"):
                 frame = next(results, None)
             if frame is None:
                 break
-            report.engine = stage.label
+            report.engine, report.frames_spared = stage.label, before + stage.spared
             for line in stage.notes:
                 report.note(line)
             yield frame

@@ -35,6 +35,7 @@ class Report:
     frames_decoded: int = 0
     frames_upscaled: int = 0
     frames_resumed: int = 0  # of these, taken over from an interrupted run
+    frames_spared: float = 0.0  # work of so many frames wasn't done, as nothing had changed
     frames_written: int = 0
     packets_copied: int = 0
     seconds: float = 0.0  # of the whole run
@@ -57,6 +58,12 @@ class Report:
     @property
     def fps(self) -> float:
         return (self.frames_written - self.frames_resumed) / self.seconds if self.seconds else 0.0
+
+    @property
+    def reused(self) -> float:
+        """Share of the network's work that was spared, of the frames upscaled in this run."""
+        frames = self.frames_upscaled - self.frames_resumed
+        return self.frames_spared / frames if frames else 0.0
 
     def note(self, line: str) -> None:
         """Adds a line once."""
@@ -86,4 +93,5 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("clock", "recorder", "_told")}
-        return {"version": 1, **facts, "fps": round(self.fps, 3), "exit_code": self.exit_code}
+        rates = {"fps": round(self.fps, 3), "reused": round(self.reused, 4)}
+        return {"version": 1, **facts, **rates, "exit_code": self.exit_code}

@@ -26,6 +26,8 @@ WEIGHTS: tuple[Weights, ...] = ("auto", "clean", "stream")
 AUDIO: tuple[Audio, ...] = ("copy", "transcode", "none")
 Resume = Literal["auto", "never"]
 RESUMES: tuple[Resume, ...] = ("auto", "never")
+Reuse = Literal["auto", "off", "frames", "tiles"]
+REUSES: tuple[Reuse, ...] = ("auto", "off", "frames", "tiles")
 SINKS: tuple[Sink, ...] = ("null", "md5", "y4m")
 GRABS: tuple[Grab, ...] = ("auto", "x11grab", "mss")
 SCALINGS: tuple[Scaling, ...] = ("fit", "integer")
@@ -51,6 +53,7 @@ class EngineSettings:
     threads: int = 0  # CPU threads of the network; 0: one per core
     streams: int = 0  # frames the CPU works on at a time; 0: one a thread, up to four; 1: the least delay
     memory: int = 0  # bytes an engine on the CPU may take, above which frames are tiled; 0: half of what is free
+    reuse: Reuse = "auto"  # what isn't computed again where nothing changed: frames, or tiles too; auto: as it pays
 
     @property
     def device(self) -> int:
@@ -63,6 +66,8 @@ class EngineSettings:
             raise UsageError(f"scale {self.scale}: networks exist for {', '.join(map(str, SCALES))}")
         if self.backend not in BACKENDS:
             raise UsageError(f"no backend {self.backend!r}; known: {', '.join(BACKENDS)}")
+        if self.reuse not in REUSES:
+            raise UsageError(f"no reuse {self.reuse!r}; known: {', '.join(REUSES)}")
         if min(self.threads, self.streams, self.memory) < 0:
             raise UsageError("threads, streams and memory must not be negative (0 chooses)")
         if any(device < 0 for device in self.devices) or len({*self.devices}) < len(self.devices):

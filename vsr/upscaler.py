@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import nullcontext, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ import numpy as np
 from vsr.backends import cache_folder
 from vsr.backends.choice import Engines
 from vsr.backends.engine import Engine, Ticket
+from vsr.backends.reuse import reusing
 from vsr.device.protocol import DeviceError
 from vsr.frame import Frame, Memory, Planes
 from vsr.graph import FrameSpec
@@ -39,6 +41,7 @@ class UpscaleStage:
     Attributes:
         label: network, backend and the precision that runs, of the latest engine; empty before the first frame.
         notes: one line for each engine opened, why it isn't a better one, and anything else a user should hear.
+        spared: how many frames' work wasn't done as nothing had changed, of the results so far.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class UpscaleStage:
         self.engines = engines or Engines(settings, say=say)
         self.label = ""
         self.notes: list[str] = []
+        self.spared = 0.0
+        self._reuse = settings.reuse
         self._spec: FrameSpec | None = None
         self._choice: ModelChoice | None = None
         self._engine: Engine | None = None
@@ -119,7 +124,11 @@ class UpscaleStage:
         self._engine = None
         self._close_retired()
         try:
-            self._choice, self._engine = self.engines.open(spec)
+            self._choice, engine = self.engines.open(spec)
+            tiles = partial(self.engines.tiles, self._choice)
+            self._engine = reusing(
+                engine, spec, self._choice, self._reuse, open_tiles=tiles, spared=self._count, say=self._note
+            )
         finally:
             self._note(*self.engines.notes)
         self._spec = spec
@@ -127,6 +136,9 @@ class UpscaleStage:
         self.notes.append(f"{spec}: {self.label} ({self._choice.why})")
         if cache_folder() is None:
             self._note(NO_CACHE)
+
+    def _count(self, spared: float) -> None:
+        self.spared += spared
 
     def _note(self, *lines: str) -> None:
         self.notes += [line for line in lines if line not in self.notes]

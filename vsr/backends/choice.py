@@ -123,6 +123,10 @@ class Engines:
         assert failed is not None
         raise failed
 
+    def tiles(self, choice: ModelChoice, spec: FrameSpec) -> Engine:
+        """Another engine on the CPU for parts of the frames that one was opened for. Raises VsrError."""
+        return self._open(self.settings, choice, spec, gpu=None, halvings=0)
+
     def failed(self, choice: ModelChoice, error: DeviceError) -> None:
         """An engine broke while it ran: the next one is for smaller tiles, or on something else."""
         if isinstance(error, DeviceMemoryError):

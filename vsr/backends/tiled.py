@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from vsr.backends.engine import Engine, QueuedEngine, Ticket
@@ -97,32 +97,35 @@ def _aligned(size: float) -> int:
     return max(SMALLEST, int(-(-size // ALIGNMENT)) * ALIGNMENT)
 
 
-class TiledEngine(QueuedEngine[Frame]):
-    """Engine that runs another one tile by tile; `submit` does the work.
+class Tiles:
+    """Runs an engine on tiles of a frame.
 
-    Equal to the untiled result to the bit, as a kept sample sees the same neighbours either way.
+    Args:
+        inner: for frames of `grid.tile`, of this scale.
     """
 
     def __init__(self, grid: Grid, inner: Engine, scale: int) -> None:
-        super().__init__(grid.spec, scale, 1)
-        self._grid, self._inner, self._scale, tile = grid, inner, scale, grid.tile
-        self._tiles = FramePool(tile.format, tile.width, tile.height)
-        self.label = f"{inner.label}, in {len(list(grid.places()))} tiles of {tile.width}x{tile.height}"
+        self.grid, self._inner, self._scale, tile = grid, inner, scale, grid.tile
+        self._pool = FramePool(tile.format, tile.width, tile.height)
 
-    def _start(self, frame: Frame, out: Planes | None) -> Frame:
-        result = self._result(frame, out)
+    def fill(self, planes: Planes, frame: Frame, places: Iterable[Place]) -> None:
+        """Upscales what is at `places` of `frame` into `planes`; where it raises, nothing of it goes on."""
         try:
-            self._fill(result.planes, frame)
+            self._fill(planes, frame, places)
         except BaseException:
-            result.release()
             self._inner.reset()
             raise
-        frame.release()
-        return result
 
-    def _fill(self, planes: Planes, frame: Frame) -> None:
+    def reset(self) -> None:
+        self._inner.reset()
+
+    def close(self) -> None:
+        self._inner.close()
+        self._pool.close()
+
+    def _fill(self, planes: Planes, frame: Frame, places: Iterable[Place]) -> None:
         running: deque[tuple[Ticket, Place]] = deque()
-        for place in self._grid.places():
+        for place in places:
             if len(running) == self._inner.capacity:
                 self._paste(*running.popleft(), planes)
             tile = self._cut(frame, place)
@@ -134,22 +137,9 @@ class TiledEngine(QueuedEngine[Frame]):
         while running:
             self._paste(*running.popleft(), planes)
 
-    def _finish(self, result: Frame, timeout: float | None) -> Frame:
-        return result
-
-    def reset(self) -> None:
-        super().reset()
-        self._inner.reset()
-
-    def close(self) -> None:
-        self.reset()
-        self._inner.close()
-        self._tiles.close()
-        super().close()
-
     def _cut(self, frame: Frame, place: Place) -> Frame:
-        tile = self._grid.tile
-        planes, lease = self._tiles.take()
+        tile = self.grid.tile
+        planes, lease = self._pool.take()
         cut(frame, place, planes)
         return frame.like(format=frame.format, width=tile.width, height=tile.height, planes=planes, lease=lease)
 
@@ -160,12 +150,58 @@ class TiledEngine(QueuedEngine[Frame]):
         tile.release()
 
 
+class TiledEngine(QueuedEngine[Frame]):
+    """Engine that runs another one tile by tile; `submit` does the work.
+
+    Equal to the untiled result to the bit, as a kept sample sees the same neighbours either way.
+    """
+
+    def __init__(self, grid: Grid, inner: Engine, scale: int) -> None:
+        super().__init__(grid.spec, scale, 1)
+        self._tiles, tile = Tiles(grid, inner, scale), grid.tile
+        self.label = f"{inner.label}, in {len(list(grid.places()))} tiles of {tile.width}x{tile.height}"
+
+    def _start(self, frame: Frame, out: Planes | None) -> Frame:
+        result = self._result(frame, out)
+        try:
+            self._tiles.fill(result.planes, frame, self._tiles.grid.places())
+        except BaseException:
+            result.release()
+            raise
+        frame.release()
+        return result
+
+    def _finish(self, result: Frame, timeout: float | None) -> Frame:
+        return result
+
+    def reset(self) -> None:
+        super().reset()
+        self._tiles.reset()
+
+    def close(self) -> None:
+        self.reset()
+        self._tiles.close()
+        super().close()
+
+
 def cut(frame: Frame, place: Place, planes: Planes) -> None:
     """Copies the tile at `place` to `planes`."""
     for index, (source, target) in enumerate(zip(frame.planes, planes, strict=True)):
-        across, down = _subsampling(frame.format, index)
-        x, y = place.x // across, place.y // down
-        target[:] = source[y : y + target.shape[0], x : x + target.shape[1]]
+        target[:] = source[seen(place, frame.format, index, target.shape)]
+
+
+def seen(place: Place, format: PlanarFormat, plane: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """What of a frame's plane a tile is computed from, its own plane being of `shape`."""
+    across, down = _subsampling(format, plane)
+    x, y = place.x // across, place.y // down
+    return slice(y, y + shape[0]), slice(x, x + shape[1])
+
+
+def landing(place: Place, format: PlanarFormat, plane: int, scale: int) -> tuple[slice, slice]:
+    """Where in the plane of the whole result the part of a tile that is kept goes."""
+    across, down = _subsampling(format, plane)
+    left, top = place.left * scale // across, place.top * scale // down
+    return slice(top, -(-place.bottom * scale // down)), slice(left, -(-place.right * scale // across))
 
 
 def kept(tile: Frame, place: Place, planes: Planes, scale: int) -> Iterator[tuple[Plane, Plane]]:
@@ -173,9 +209,8 @@ def kept(tile: Frame, place: Place, planes: Planes, scale: int) -> Iterator[tupl
     for index, (source, target) in enumerate(zip(tile.planes, planes, strict=True)):
         across, down = _subsampling(tile.format, index)
         x, y = place.x * scale // across, place.y * scale // down
-        left, top = place.left * scale // across, place.top * scale // down
-        right, bottom = -(-place.right * scale // across), -(-place.bottom * scale // down)
-        yield source[top - y : bottom - y, left - x : right - x], target[top:bottom, left:right]
+        rows, columns = landing(place, tile.format, index, scale)
+        yield source[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x], target[rows, columns]
 
 
 def _subsampling(format: PlanarFormat, plane: int) -> tuple[int, int]:

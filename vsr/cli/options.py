@@ -16,6 +16,7 @@ from vsr.settings import (
     HWACCELS,
     PRECISIONS,
     RESUMES,
+    REUSES,
     SCALES,
     SINKS,
     VERIFICATIONS,
@@ -85,6 +86,8 @@ def parser() -> argparse.ArgumentParser:
     net.add_argument(
         "--memory", type=size_in_bytes, default=0, metavar="SIZE", help="may be taken, e.g. 500M; else tiles"
     )
+    net.add_argument("--reuse", choices=REUSES, default="auto",
+                     help="don't compute again what didn't change (auto: as it pays)")  # fmt: skip
     enc = p.add_argument_group("encoder")
     enc.add_argument("--codec", help="FFmpeg encoder (default: libx264, for HDR libx265, else what stores the samples)")
     enc.add_argument("--crf", type=float, help="constant quality (default 18 for libx264)")
@@ -137,6 +140,7 @@ def settings_of(args: argparse.Namespace) -> RunSettings:
             precision=args.precision,
             threads=args.threads,
             memory=args.memory,
+            reuse=args.reuse,
         ),
         encode=EncodeSettings(
             codec=args.codec, crf=args.crf, preset=args.preset, pix_fmt=args.pix_fmt, options=dict(args.options)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DAMAGE_SHOWN = 20
 LEAST_SHOWN = 0.05  # seconds of a stage
+LEAST_REUSED = 0.005  # share of the work
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -159,7 +160,8 @@ def _summary(args: argparse.Namespace, report: Report) -> None:
         spent = ", ".join(f"{stage} {busy:.1f}" for stage, busy in report.stages.items() if busy >= LEAST_SHOWN)
         overlapping = f"; overlapping: {spent}" if spent else ""
         done = f"{counted(report.frames_written, 'frame')} at {report.fps:.1f} fps ({speed:.2f}x)"
-        _say(args, f"{done}, {report.seconds:.1f} s in all{overlapping}")
+        reused = f", {report.reused:.0%} unchanged and not computed again" if report.reused >= LEAST_REUSED else ""
+        _say(args, f"{done}{reused}, {report.seconds:.1f} s in all{overlapping}")
     else:
         _say(args, f"{report.seconds:.1f} s, {report.engine}")
     if report.damaged_packets:

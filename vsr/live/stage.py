@@ -9,19 +9,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from vsr.device.protocol import DeviceError
 from vsr.frame import Frame
 from vsr.graph import FrameSpec
 from vsr.live.controller import Control, State, Timing, follow, header, moved, named, rung_of
 from vsr.live.ladder import Ladder
 from vsr.live.protocol import Captured, Shown
-from vsr.live.shared import held, shared
 from vsr.live.stats import Meter
 from vsr.report import Clock
+from vsr.shared import held, same, shared
 
-COARSE = 8  # every so many rows and columns are compared first
 BREAKS = 3  # of a GPU that are gone on after
 DIGITS = 6  # of the seconds that control sees and the log has
 
@@ -94,7 +91,7 @@ class LiveStage:
                 raise
             begin = self._clock()
         self._step(begin)
-        if self._last is not None and same(frame, self._last.source):
+        if self._last is not None and same(frame.planes, self._last.source.planes):
             frame.release()
             self._meter.count("repeated")
             return self._shown(captured, self._last, self._clock(), repeated=True)
@@ -221,10 +218,3 @@ class LiveStage:
             rung=last.rung,
             repeated=repeated,
         )
-
-
-def same(one: Frame, other: Frame) -> bool:
-    """Whether two frames of one kind have the same samples: a few of them are looked at first."""
-    pairs = list(zip(one.planes, other.planes, strict=True))
-    coarse = np.array_equal(pairs[0][0][::COARSE, ::COARSE], pairs[0][1][::COARSE, ::COARSE])
-    return coarse and all(np.array_equal(a, b) for a, b in pairs)

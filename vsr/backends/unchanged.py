@@ -1,0 +1,84 @@
+"""What of a frame is as it was in the last one, and whether looking for it pays."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from vsr.backends.tiled import ALIGNMENT, Grid, Place, halo, seen
+from vsr.frame import Planes
+from vsr.graph import FrameSpec
+from vsr.report import Clock
+
+ACROSS = 8  # tiles each way at most
+SIDE = 64  # luma pixels of a tile that are kept, at least: of smaller ones the margins cost more than they spare
+MOST = 0.75  # of a frame's area that tiles with their margins may be; above, the frame is computed in one piece
+PERIOD, WATCHED = 16, 4  # while comparing doesn't pay, only so many frames out of so many are compared
+REMEMBERED = 8  # comparisons that tell whether it does
+
+
+def grid_of(spec: FrameSpec, radius: int) -> Grid | None:
+    """How frames are cut to find what changed; None where that spares nothing."""
+    width, height = (max(SIDE, -(-size // (ACROSS * ALIGNMENT)) * ALIGNMENT) for size in (spec.width, spec.height))
+    grid = Grid(spec=spec, width=width, height=height, halo=halo(spec, radius))
+    return grid if area(grid, 1) < MOST else None
+
+
+def changed(grid: Grid, now: Planes, before: Planes) -> list[Place]:
+    """The places where a sample that the tile is computed from isn't what it was."""
+    tile, found = grid.tile, list[Place]()
+    shapes = tile.format.shapes(tile.width, tile.height)
+    differing = [a != b for a, b in zip(now, before, strict=True)]
+    bands: dict[tuple[int, int], np.ndarray[tuple[int], np.dtype[np.bool_]]] = {}  # plane, first row: by column
+    for place in grid.places():
+        for index, (plane, shape) in enumerate(zip(differing, shapes, strict=True)):
+            rows, columns = seen(place, tile.format, index, shape)
+            if (index, rows.start) not in bands:
+                bands[index, rows.start] = plane[rows].any(axis=0)
+            if bands[index, rows.start][columns].any():
+                found.append(place)
+                break
+    return found
+
+
+def area(grid: Grid, tiles: int) -> float:
+    """What is computed for so many tiles, as a share of the frame."""
+    return tiles * grid.tile.width * grid.tile.height / (grid.spec.width * grid.spec.height)
+
+
+class Watch:
+    """Whether comparing a frame with the last one pays: the time it takes against the time it spares.
+
+    Args:
+        always: whatever it costs.
+    """
+
+    def __init__(self, clock: Clock, *, always: bool) -> None:
+        self._clock, self._always = clock, always
+        self._gains: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)  # share spared, seconds of comparing
+        self._seconds: deque[float] = deque(maxlen=REMEMBERED)  # that a whole frame took
+        self._frames, self._begin, self._last = -1, 0.0, 0.0
+
+    def looks(self) -> bool:
+        """Whether the next frame is to be compared; the time that takes begins."""
+        self._frames, self._begin = self._frames + 1, self._clock()
+        return self._always or self._frames % PERIOD < WATCHED or self.pays
+
+    @property
+    def pays(self) -> bool:
+        if not self._gains or not self._seconds:
+            return True
+        spared, spent = (sum(each) / len(self._gains) for each in zip(*self._gains, strict=True))
+        return bool(spared * sum(self._seconds) / len(self._seconds) > spent)
+
+    def compared(self, spared: float) -> None:
+        """What came of it."""
+        self._gains.append((spared, self._clock() - self._begin))
+
+    def finished(self, *, whole: bool) -> None:
+        """A frame did, with all of it computed or not; from one whole frame to the next is what one takes."""
+        now = self._clock()
+        if whole and self._last:
+            self._seconds.append(now - self._last)
+        self._last = now if whole else 0.0
