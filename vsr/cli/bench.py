@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 NAMED = ("360p", "540p", "720p", "1080p")
-FRAMES, ROUNDS = 120, 9
+FRAMES, ROUNDS = 120, 15
 QUICK_FRAMES, QUICK_ROUNDS = 48, 5
 EPILOG = """examples:
   vsr-bench                                          the default network, 540p, into nothing, md5 and x264
@@ -131,7 +131,24 @@ def _say(line: str) -> None:
 
 
 def _compare(words: list[str]) -> int:
-    raise UsageError("compare: not yet")
+    """Returns 1 when something got slower. Raises InputError when nothing can be told."""
+    p = OneLine(
+        prog="vsr-bench compare", description="What the second result does slower than the first, beyond noise."
+    )
+    p.add_argument("before", type=Path, metavar="A.json")
+    p.add_argument("after", type=Path, metavar="B.json")
+    arguments = p.parse_args(words)
+    from vsr.bench.compare import compare, remarks
+    from vsr.bench.result import read
+    from vsr.cli.bench_table import show_differences
+
+    before, after = read(arguments.before), read(arguments.after)
+    differences = compare(before, after)
+    show_differences(differences, remarks(before, after))
+    verdicts = {difference.verdict for difference in differences}
+    if verdicts == {"can't tell"}:
+        raise InputError("too few undisturbed rounds to tell; measure both with more --rounds on an idle machine")
+    return int("slower" in verdicts)
 
 
 if __name__ == "__main__":

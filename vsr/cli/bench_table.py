@@ -8,9 +8,9 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from vsr.bench.compare import BUSY, Difference
 from vsr.bench.result import Measured, Result
 
-BUSY = 0.05  # share of the machine that others may have before it is said
 LEGEND = (
     "cold, first: seconds to the first frame, with nothing compiled and as always; J: a frame; PSNR: beside bicubic\n"
 )
@@ -35,6 +35,20 @@ def show(result: Result) -> None:
     others = [done.others for measured in result.measured for done in measured.rounds if done.others is not None]
     if others and median(others) > BUSY:
         console.print(f"other processes had {median(others):.0%} of the machine: these figures are too low")
+
+
+def show_differences(differences: list[Difference], remarks: list[str]) -> None:
+    """On standard output: a line for each measure of each case, what to know about both, and the outcome."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = _table("", ("time of", "change", "chance", "rounds", ""))
+    for each in differences:
+        rounds = f"{each.rounds[0]}, {each.rounds[1]}"
+        table.add_row(str(each.case), each.measure, f"{each.change:+.1%}", f"{each.chance:.2g}", rounds, each.verdict)
+    console.print(table)
+    for line in remarks:
+        console.print(line, markup=False)
+    if all(each.verdict in ("same", "faster") for each in differences):
+        console.print("nothing got slower")
 
 
 def _cases(results: list[Measured]) -> Table:
