@@ -145,6 +145,7 @@ class FakeSource:
     label = "a test"
     rate: Fraction | None = Fraction(30)
     sound: Any = None
+    step = 1  # from one frame's number to the next one's: more where those between were dropped
 
     def __init__(
         self,
@@ -166,7 +167,7 @@ class FakeSource:
                 yield picture
                 continue
             self.before(number)
-            yield Captured(self._frame(*picture, number), self.clock(), number)
+            yield Captured(self._frame(*picture, number), self.clock(), number * self.step)
             number += 1
         self.after()
 
@@ -204,6 +205,7 @@ class Run:
         control: Control | None = None,
         opening: Opening | None = None,
         budget: float = 1 / 30,
+        longest: float | None = None,
         stop: Callable[[], int] = lambda: 0,
     ) -> None:
         self.sink = sink or FakeSink()
@@ -214,8 +216,8 @@ class Run:
         self.source = FakeSource(pictures, self.clock, before or self.sink.wait_for, after)
         self.meter = Meter(self.clock)
         self.stage = LiveStage(
-            self.opening.ladder, budget, control, meter=self.meter, log=self.lines.append, say=self.said.append,
-            clock=self.clock,
+            self.opening.ladder, budget, control, longest=longest, meter=self.meter, log=self.lines.append,
+            say=self.said.append, clock=self.clock,
         )  # fmt: skip
         self.loop = Loop(
             self.source, self.sink, self.stage, meter=self.meter, log=self.lines.append, stop=stop, clock=self.clock

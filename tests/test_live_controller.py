@@ -18,6 +18,7 @@ from vsr.live.controller import (
     Rung,
     State,
     Timing,
+    allowed,
     follow,
     header,
     moved,
@@ -149,6 +150,22 @@ def test_an_ascent_that_fails_makes_the_next_wait_longer() -> None:
 def test_a_frame_of_the_rung_before_says_nothing() -> None:
     state = moved(State(), 10.0, 1)
     assert follow(state, Timing(10.1, 10.0, 0.1, 0), RUNGS, CONTROL) == (state, None)
+
+
+@pytest.mark.parametrize(
+    ("news", "milliseconds"),
+    [
+        ([], 16),
+        ([True] * 60, 16),
+        ([True, False] * 30, 32),
+        ([True, True, False, True] * 15, 21.33),
+        ([True] + [False] * 59, 33),  # next to nothing moves
+    ],
+)
+def test_a_frame_has_until_the_next_new_one(news: list[bool], milliseconds: float) -> None:
+    assert allowed(0.016, 0.033, news) == pytest.approx(milliseconds / 1000, abs=1e-5)
+    assert allowed(0.040, 0.033, news) == 0.040  # a slow camera
+    assert allowed(0.016, 0.016, news) == 0.016  # set by hand
 
 
 def test_frames_need_rungs_and_no_control_decides_nothing() -> None:

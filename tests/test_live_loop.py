@@ -138,6 +138,34 @@ def test_control_steps_down_and_the_log_replays() -> None:
     assert run.said[-1] == "m4c8: 3 of 3 frames late"
 
 
+@pytest.mark.parametrize(
+    ("longest", "each", "drops", "expected"),
+    [
+        (1 / 30, 2, 1, "m4c16"),  # a game of 30 new frames a second has 33 ms for each
+        (1 / 30, 1, 1, "m4c8"),  # one of 60 hasn't
+        (None, 2, 1, "m4c8"),  # nor where the time is set
+        (1 / 30, 2, 3, "m4c8"),  # of what was dropped nobody knows whether it was new
+    ],
+)
+def test_the_time_for_a_frame_follows_how_many_are_new(
+    longest: float | None, each: int, drops: int, expected: str
+) -> None:
+    """Captured 60 times a second, the network takes 25 ms."""
+    opening, sink = Opening(FakeClock(), m4c16=0.025, m4c8=0.005, cubic=0.001), FakeSink()
+
+    def before(number: int) -> None:
+        sink.wait_for(number)
+        opening.clock.now = max(opening.clock.now, 100 + number / 60)
+
+    run = Run(
+        grey(*(n // each for n in range(120))), sink=sink, opening=opening, before=before, control=Control(),
+        budget=1 / 60, longest=longest,
+    )  # fmt: skip
+    run.source.step = drops
+    assert {rung for _, rung, _ in run().sink.shown[60:]} == {expected}
+    assert replay(run.lines) == recorded(run.lines)
+
+
 def test_overload_of_all_rungs_leaves_out_every_second_frame() -> None:
     opening = Opening(FakeClock(), m4c16=0.5, m4c8=0.4, cubic=0.35)
     sink = FakeSink("all")

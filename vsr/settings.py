@@ -132,9 +132,7 @@ class LiveSettings:
     engine: EngineSettings = field(default_factory=lambda: EngineSettings(streams=1))
     limits: Limits = field(default_factory=Limits)
     rate: int | None = None  # frames a second of capture at most; None: 60 of a screen, else what comes
-    budget: float | None = (
-        None  # seconds from capture to upscaled; None: a frame's at the source's rate, of 30 a second
-    )
+    budget: float | None = None  # seconds from capture to upscaled; None: until the next new frame is to be expected
     fixed: bool = False  # the chosen network, however late it is
     cursor: bool = False  # the mouse pointer is captured too
     grab: Grab = "auto"  # what captures screens; auto: x11grab where PyAV has it

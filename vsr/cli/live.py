@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     net.add_argument("--precision", choices=PRECISIONS, default="auto", help="default: the fastest without loss here")
     net.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: one a core)")
     net.add_argument("--budget", type=float, metavar="MS",
-                     help="from capture to upscaled (default: one frame at the source's rate)")  # fmt: skip
+                     help="from capture to upscaled (default: until the next new frame is expected)")  # fmt: skip
     net.add_argument("--fixed", action="store_true", help="keep the network, however late it is")
     out = p.add_argument_group("where to")
     out.add_argument("--sink", default="window", metavar="WHERE",

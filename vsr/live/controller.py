@@ -6,7 +6,7 @@ seconds. A frame's share is its upscaling over the time it had from its start to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import ceil, inf
 from statistics import median
@@ -16,6 +16,7 @@ from vsr.errors import UsageError
 
 WORST = 10.0  # a share at most, also of frames that were late before they began
 LOOKED_AT = 120  # frames of the present level, for percentiles
+LOOKED_BACK = 60  # captured frames, for how many of them are new
 SMOOTHING = 0.1  # weight of the newest share in the average
 
 
@@ -86,6 +87,17 @@ def named(level: int, rungs: tuple[Rung, ...]) -> str:
     """What a user reads of a level."""
     number, every = rung_of(level, len(rungs))
     return f"{rungs[number].name}{', every second frame' if every == 2 else ''}"
+
+
+def allowed(budget: float, longest: float, news: Sequence[bool]) -> float:
+    """Seconds a frame may take: until the next new one is to be expected, by how many were new lately.
+
+    Args:
+        budget: seconds from one captured frame to the next.
+        longest: seconds at most, also where next to nothing moves; at least `budget`.
+        news: of the last captured frames, whether each was new (or may have been, as it was never looked at).
+    """
+    return min(budget * len(news) / sum(news), max(budget, longest)) if any(news) else budget
 
 
 def follow(state: State, timing: Timing, rungs: tuple[Rung, ...], control: Control) -> tuple[State, Decision | None]:

@@ -17,7 +17,7 @@ from vsr.live.stats import TOTAL, Log, Meter
 from vsr.report import Clock, counted
 from vsr.settings import LiveSettings
 
-RATE = 30  # frames a second of a source that names no rate, for the deadline
+RATE = 30  # frames a second, for the deadline: of a source that names no rate, and the fewest new ones of a quicker one
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,13 @@ def run(
     budget = settings.budget or float(1 / (ends.source.rate or RATE))
     control = None if settings.fixed else Control()
     waiting = OLDEST[ends.sink.policy]
-    stage = LiveStage(ladder, budget, control, waiting=waiting, meter=meter, log=log, say=say, clock=clock)
+    longest = settings.budget or max(budget, 1 / RATE)
+    stage = LiveStage(
+        ladder, budget, control, longest=longest, waiting=waiting, meter=meter, log=log, say=say, clock=clock
+    )
     loop = Loop(ends.source, ends.sink, stage, meter=meter, log=log, stop=stop, clock=clock)
-    say(f"{ends.source.label} to {ends.sink.label}, {1000 * budget:.0f} ms a frame")
+    more = f", up to {1000 * longest:.0f} where not every one is new" if longest > budget else ""
+    say(f"{ends.source.label} to {ends.sink.label}, {1000 * budget:.0f} ms a frame{more}")
     try:
         loop.run()
     finally:

@@ -12,7 +12,18 @@ from typing import Any
 from vsr.device.protocol import DeviceError
 from vsr.frame import Frame
 from vsr.graph import FrameSpec
-from vsr.live.controller import Control, State, Timing, follow, header, moved, named, rung_of
+from vsr.live.controller import (
+    LOOKED_BACK,
+    Control,
+    State,
+    Timing,
+    allowed,
+    follow,
+    header,
+    moved,
+    named,
+    rung_of,
+)
 from vsr.live.ladder import Ladder
 from vsr.live.protocol import Captured, Shown
 from vsr.live.stats import Meter
@@ -41,7 +52,8 @@ class LiveStage:
 
     Args:
         ladder: opens the engines for frames of one kind.
-        budget: seconds a frame may take.
+        budget: seconds a frame may take, where every captured frame is new.
+        longest: seconds it may take where few are; None: `budget`.
         waiting: frames that may wait before it: it is late when ready more than so many budgets after capture.
         control: None keeps the chosen network.
         log: takes a line of JSON: rungs, frames, decisions.
@@ -54,6 +66,7 @@ class LiveStage:
         budget: float,
         control: Control | None,
         *,
+        longest: float | None = None,
         waiting: int = 1,
         meter: Meter,
         log: Callable[[dict[str, Any]], None],
@@ -61,7 +74,9 @@ class LiveStage:
         clock: Clock,
     ) -> None:
         self._open, self._control = ladder, control
-        self._budget, self._oldest = budget, budget * waiting
+        self._budget, self._longest, self._waiting = budget, longest or budget, waiting
+        self._news: deque[bool] = deque(maxlen=LOOKED_BACK)
+        self._number: int | None = None  # of the last captured frame looked at
         self._meter, self._log, self._say, self._clock = meter, log, say, clock
         self._spec: FrameSpec | None = None
         self._ladder: Ladder | None = None
@@ -91,7 +106,9 @@ class LiveStage:
                 raise
             begin = self._clock()
         self._step(begin)
-        if self._last is not None and same(frame.planes, self._last.source.planes):
+        repeated = self._last is not None and same(frame.planes, self._last.source.planes)
+        self._heard(captured.number, new=not repeated)
+        if self._last is not None and repeated:
             frame.release()
             self._meter.count("repeated")
             return self._shown(captured, self._last, self._clock(), repeated=True)
@@ -136,6 +153,8 @@ class LiveStage:
         for ladder in idle:
             with suppress(DeviceError):
                 ladder.close()
+        self._news.clear()
+        self._number = None
         self._ladder, self._state, self.opening = None, State(), True
         self._ladder, self._spec = self._open(spec), spec
         self.opening, self.since = False, self._clock()
@@ -157,6 +176,12 @@ class LiveStage:
                 self._log({"kind": "step", "time": round(now, DIGITS), "level": level})
                 self._changed(level, "by hand")
 
+    def _heard(self, number: int, *, new: bool) -> None:
+        """Those dropped since the last one count as new: if they are, the network is too slow, not the game."""
+        dropped = 0 if self._number is None else min(number - self._number - 1, LOOKED_BACK)
+        self._news.extend([True] * dropped + [new])
+        self._number = number
+
     def _left_out(self) -> bool:
         """Whether this new frame is one of those that a level of every second frame passes over."""
         self._odd = self.rung[1] == 2 and not self._odd
@@ -177,7 +202,8 @@ class LiveStage:
         if captured.at >= self.since:
             self._meter.took("wait", begin - captured.at)
         self._meter.took("upscale", ready - begin)
-        due = min(begin + self._budget, max(captured.at, self.since) + self._oldest)
+        budget = allowed(self._budget, self._longest, self._news)
+        due = min(begin + budget, max(captured.at, self.since) + self._waiting * budget)
         time, deadline, taken = (round(t, DIGITS) for t in (ready, due, ready - begin))
         self._told(Timing(time, deadline, taken, level))
         return self._shown(captured, self._last, ready, repeated=False)
