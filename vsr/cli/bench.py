@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--no-quality", action="store_true", help="leave PSNR and SSIM out")
     p.add_argument("--json", type=Path, metavar="FILE", help="everything, for compare")
+    p.add_argument("--html", type=Path, metavar="FILE", help="one page with plots")
     return p
 
 
@@ -113,16 +114,19 @@ def _check(arguments: argparse.Namespace, frames: int, rounds: int) -> None:
         raise UsageError("--frames must be at least 2, --rounds at least 1, --threads at least 0")
     if arguments.input and not arguments.input.is_file():
         raise InputError(f"{arguments.input}: no such file")
-    if arguments.json:
-        check_output("-", str(arguments.json), overwrite=True)
+    for path in filter(None, (arguments.json, arguments.html)):
+        check_output("-", str(path), overwrite=True)
 
 
 def _write(arguments: argparse.Namespace, result: Result) -> None:
+    from vsr.bench.page import page
+    from vsr.bench.result import Result
     from vsr.mux import writing
 
-    if arguments.json:
-        with writing(str(arguments.json)):
-            arguments.json.write_text(result.to_json())
+    for path, content in ((arguments.json, Result.to_json), (arguments.html, page)):
+        if path:
+            with writing(str(path)):
+                path.write_text(content(result))
 
 
 def _say(line: str) -> None:
