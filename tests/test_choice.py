@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -200,21 +200,24 @@ def engines_of(plan: Plan, **settings: Any) -> Engines:
     return Engines(EngineSettings(**settings), machine=machine(), open=open, check=lambda engine, choice, spec: None)  # type: ignore[arg-type]
 
 
-def pooled(what: FrameSpec, count: int, pool: FramePool) -> Iterator[Frame]:
+def pooled(what: FrameSpec, count: int, pool: FramePool, every: int = 1) -> Iterator[Frame]:
+    """Each picture stands for `every` frames."""
     for index in range(count):
         planes, lease = pool.take()
-        original = frame(what, index)
+        original = replace(frame(what, index - index % every), index=index)
         for source, target in zip(original.planes, planes, strict=True):
             target[:] = source
         yield original.like(format=what.format, width=what.width, height=what.height, planes=planes, lease=lease)
 
 
-def run(engines: Engines, what: FrameSpec, hold: Callable[[list[Frame]], None]) -> tuple[list[str], str]:
+def run(
+    engines: Engines, what: FrameSpec, hold: Callable[[list[Frame]], None], every: int = 1
+) -> tuple[list[str], str]:
     """Twelve frames through a stage, checked against repeated samples; `hold` releases results as it likes."""
     pool, held, seen = FramePool(what.format, what.width, what.height), list[Frame](), []
     with UpscaleStage(engines.settings, engines) as stage:
-        for result in stage.frames(pooled(what, 12, pool)):
-            given = frame(what, result.index)
+        for result in stage.frames(pooled(what, 12, pool, every)):
+            given = frame(what, result.index - result.index % every)
             wanted = [p.repeat(2, 0).repeat(2, 1) for p in given.planes]
             shapes = [plane.shape for plane in result.planes]
             assert_close(result.planes, [p[:h, :w] for p, (h, w) in zip(wanted, shapes, strict=True)])
@@ -270,12 +273,14 @@ def test_no_frame_is_lost_whenever_an_engine_breaks(
         assert ("tiles" in label) == tiles
 
 
-def test_no_frame_is_lost_if_much_breaks() -> None:
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_no_frame_is_lost_if_much_breaks(every: int) -> None:
+    """Nor where frames repeat, whose results are shared."""
     random = np.random.default_rng(0)
     for _ in range(60):
         calls, kinds = random.integers(1, 60, random.integers(1, 3)), (DeviceError, DeviceMemoryError)
         plan = Plan({int(call): kinds[random.integers(2)] for call in calls})
-        run(engines_of(plan), (PLAIN, WITH_ALPHA)[random.integers(2)], (at_once, late)[random.integers(2)])
+        run(engines_of(plan), (PLAIN, WITH_ALPHA)[random.integers(2)], (at_once, late)[random.integers(2)], every)
 
 
 def test_a_backend_asked_for_is_not_replaced() -> None:
