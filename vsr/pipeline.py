@@ -67,7 +67,8 @@ def upscale(src: str | os.PathLike[str], dst: str | os.PathLike[str], scale: int
 def upscaled_frames(src: str | os.PathLike[str], scale: int = 2, **options: object) -> Iterator[Frame]:
     """Upscaled frames of a video file in presentation order.
 
-    A frame's planes are valid until the next one is asked for; copy what you keep. `options` as for `upscale`.
+    A frame's planes are valid until the next one is asked for, and may be the next one's too: copy what you keep or
+    write to. `options` as for `upscale`.
     """
     settings = RunSettings.of(input=os.fspath(src), output="", sink="null", scale=scale, **options)
     job, report = probe(settings), Report()
