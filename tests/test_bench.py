@@ -8,7 +8,14 @@ from pathlib import Path
 import cv2
 import pytest
 
+from slots import Repeating
+from strong import frame, spec
+from vsr.backends.choice import Engines
+from vsr.backends.engine import Engine
+from vsr.backends.gpu import Gpu, open_on_gpu
+from vsr.backends.machine import Machine
 from vsr.bench import clip, once
+from vsr.bench.alone import FRAMES, timed
 from vsr.bench.machine import machine
 from vsr.bench.meters import Busy, Energy
 from vsr.bench.once import Order, Outcome
@@ -16,8 +23,12 @@ from vsr.bench.result import Absent, Case, Measured, Result, Round, read
 from vsr.bench.rounds import Plan, RunFailedError, measure, process, stages, timeline
 from vsr.bench.run import Matrix, bench
 from vsr.cli.bench import main
+from vsr.device.fake import FakeDevice
 from vsr.errors import InputError
+from vsr.graph import FrameSpec
+from vsr.models import ModelChoice
 from vsr.report import Report
+from vsr.settings import EngineSettings
 
 TINY = "64x48"
 DONE = Round(fps=10.0, seconds=2.0, first_frame=1.0, peak_mib=100.0)
@@ -163,8 +174,38 @@ def test_the_whole_benchmark(tmp_path: Path) -> None:
         assert len(measured.rounds) == 2
         assert all(done.fps > 0 and done.seconds > done.first_frame > 0 for done in measured.rounds)
         assert sum(stage.share for stage in measured.stages.values()) == pytest.approx(1)
+        assert measured.alone["frame"].p50 > 0
         assert measured.quality
         assert measured.quality.psnr > measured.quality.bicubic_psnr
+
+
+def test_on_a_gpu_the_engine_alone_has_upload_network_and_download() -> None:
+    small = spec("420", 8, (40, 24))
+
+    def device(index: int) -> FakeDevice:
+        return FakeDevice(eager=1.0, copied=small.format.nbytes(80, 48) / 1e-3)
+
+    def repeating(gpu: Gpu, choice: ModelChoice, what: FrameSpec) -> Repeating:
+        assert isinstance(gpu.device, FakeDevice)
+        return Repeating(gpu.device, what)
+
+    def open(
+        settings: EngineSettings, choice: ModelChoice, what: FrameSpec, *, gpu: Gpu | None, halvings: int
+    ) -> Engine:
+        assert gpu
+        return open_on_gpu(gpu, choice, what, halvings, repeating)
+
+    here = Machine(hint=lambda: True, tensorrt=str, torch=lambda index: "", device=device)
+    engines = Engines(EngineSettings(), machine=here, open=open, check=lambda *given: None, timed=True)
+    _, engine = engines.open(small)
+    found = timed(engine, frame(small))
+    engine.close()
+    engines.close()
+    assert {name: stage.calls for name, stage in found.items()} == dict.fromkeys(
+        ["frame", "upload", "network", "download"], FRAMES
+    )
+    assert found["download"].p50 == pytest.approx(1, rel=0.05)  # a millisecond for a result
+    assert found["upload"].p50 == pytest.approx(small.format.nbytes(40, 24) / small.format.nbytes(80, 48), rel=0.05)
 
 
 def test_a_run_that_fails_says_why(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ class Engines:
 
     Args:
         machine, open, check: see there.
+        timed: see `Gpu`.
         say: gets each of the notes at once; building a plan takes minutes.
 
     Attributes:
@@ -72,11 +73,13 @@ class Engines:
         open: Open = open_engine,
         check: Check = check,
         say: Callable[[str], None] = lambda line: None,
+        timed: bool = False,
     ) -> None:
         settings.validate()
         self.settings = settings
         self.notes: list[str] = []
         self._machine, self._open, self._check, self._say = machine, open, check, say
+        self._timed = timed
         self._gpu: Gpu | None = None
         self._on_gpu = False
         self._unseen = runners(settings, machine)
@@ -153,7 +156,7 @@ class Engines:
             return self._open(self.settings, choice, spec, gpu=None, halvings=halvings)
         from vsr.backends.gpu import Gpu
 
-        self._gpu = self._gpu or Gpu(self._machine.device(device), self._note)
+        self._gpu = self._gpu or Gpu(self._machine.device(device), self._note, timed=self._timed)
         engine = self._open(self.settings, choice, spec, gpu=self._gpu, halvings=halvings)
         try:
             self._check(engine, choice, spec)

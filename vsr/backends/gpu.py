@@ -25,10 +25,11 @@ class Gpu:
     Args:
         device: closed with this.
         say: gets what a user should hear, a line at a time.
+        timed: engines fill `SlotEngine.times`.
     """
 
-    def __init__(self, device: Device, say: Callable[[str], None] = lambda line: None) -> None:
-        self.device, self.say = device, say
+    def __init__(self, device: Device, say: Callable[[str], None] = lambda line: None, *, timed: bool = False) -> None:
+        self.device, self.say, self.timed = device, say, timed
         self.pinned = PinnedMemory(device)
 
     def memory(self, nbytes: int) -> npt.NDArray[np.uint8]:
@@ -92,7 +93,7 @@ def open_on_gpu(
             return False
         try:
             made = executor(gpu, choice, part)
-            opened.append(SlotEngine(gpu.device, made, part, choice.scale, pinned=gpu.pinned))
+            opened.append(SlotEngine(gpu.device, made, part, choice.scale, pinned=gpu.pinned, timed=gpu.timed))
         except DeviceMemoryError:
             if max(part.width, part.height) <= LEAST:
                 raise

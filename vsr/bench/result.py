@@ -95,6 +95,8 @@ class Measured:
         cold: the first run, with nothing compiled in the cache folder; only of the first sink.
         rounds: of a warm start, in the order they ran; the rounds of all cases were interleaved.
         timeline: a stretch of the last round.
+        alone: of the engine by itself, one frame at a time: "frame" from submitting it to having its result, and on a
+            GPU "upload", "network" and "download" as the device timed them.
     """
 
     case: Case
@@ -105,6 +107,7 @@ class Measured:
     stages: dict[str, Stage] = field(default_factory=dict)
     timeline: list[Span] = field(default_factory=list)
     quality: Quality | None = None
+    alone: dict[str, Stage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +154,7 @@ def _measured(given: dict[str, Any]) -> Measured:
         "cold": Round(**cold) if (cold := given.pop("cold")) else None,
         "rounds": [Round(**each) for each in given.pop("rounds")],
         "stages": {name: Stage(**each) for name, each in given.pop("stages").items()},
+        "alone": {name: Stage(**each) for name, each in given.pop("alone").items()},
         "timeline": [(stage, begin, end) for stage, begin, end in given.pop("timeline")],
         "quality": Quality(**quality) if (quality := given.pop("quality")) else None,
     }

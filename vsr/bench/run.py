@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 from vsr import __version__
-from vsr.bench import clip, quality
+from vsr.bench import alone, clip, quality
 from vsr.bench.machine import machine
 from vsr.bench.result import SIZES, Case, Result
 from vsr.bench.rounds import Plan, Run, measure, process
@@ -68,6 +68,7 @@ def bench(
                 raise InputError(f"{source}: one frame only; there is nothing to time")
         plan = Plan(matrix.cases(), clips, rounds, Path(folder))
         result.measured, result.absent = measure(plan, run, say)
+        alone.measure(result.measured, clips, say)
         if judged:
             quality.judge(result.measured, source or str(next(iter(clips.values()))), say)
     return result

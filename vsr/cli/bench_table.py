@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vsr.bench.compare import BUSY, Difference
-from vsr.bench.result import Measured, Result
+from vsr.bench.result import Measured, Result, Stage
 
 LEGEND = (
     "cold, first: seconds to the first frame, with nothing compiled and as always; J: a frame; PSNR: beside bicubic\n"
@@ -74,9 +74,14 @@ def _stages(results: list[Measured]) -> Table:
     table = _table("milliseconds a call", ("stage", "calls", "p50", "p95", "p99", "share"))
     for measured in results:
         for name, stage in measured.stages.items():
-            times = (f"{value:.2f}" for value in (stage.p50, stage.p95, stage.p99))
-            table.add_row(_named(measured), name, str(stage.calls), *times, f"{stage.share:.0%}")
+            table.add_row(_named(measured), name, *_times(stage), f"{stage.share:.0%}")
+        for name, stage in measured.alone.items():
+            table.add_row(_named(measured), f"alone: {name}", *_times(stage), "")
     return table
+
+
+def _times(stage: Stage) -> tuple[str, ...]:
+    return str(stage.calls), *(f"{value:.2f}" for value in (stage.p50, stage.p95, stage.p99))
 
 
 def _table(title: str, columns: tuple[str, ...]) -> Table:
