@@ -11,6 +11,7 @@ from rich.table import Table
 from vsr.bench.compare import BUSY, Difference
 from vsr.bench.result import Measured, Result, Stage
 
+WIDEST = 160  # columns
 LEGEND = (
     "cold, first: seconds to the first frame, with nothing compiled and as always; J: a frame; PSNR: beside bicubic\n"
 )
@@ -20,7 +21,7 @@ def show(result: Result) -> None:
     """On standard output: cases, stages, what is absent, what to know of the machine."""
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     sheet = result.machine
     console.print(
         f"{sheet['processor']}, {sheet['usable_cores']} cores, {' '.join(sheet['extensions'])}; {result.clip}"
@@ -39,7 +40,7 @@ def show(result: Result) -> None:
 
 def show_differences(differences: list[Difference], remarks: list[str]) -> None:
     """On standard output: a line for each measure of each case, what to know about both, and the outcome."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     table = _table("", ("time of", "change", "chance", "rounds", ""))
     for each in differences:
         rounds = f"{each.rounds[0]}, {each.rounds[1]}"
@@ -49,6 +50,13 @@ def show_differences(differences: list[Difference], remarks: list[str]) -> None:
         console.print(line, markup=False)
     if all(each.verdict in ("same", "faster") for each in differences):
         console.print("nothing got slower")
+
+
+def _console() -> Console:
+    """As wide as the tables are, whatever the terminal is: cut figures are none."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, WIDEST)
+    return console
 
 
 def _cases(results: list[Measured]) -> Table:
