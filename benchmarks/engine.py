@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vsr.backends import import_openvino
+from vsr.backends import import_openvino, openvino_core
 from vsr.backends.engine import threads_and_streams
 from vsr.backends.openvino import for_cpu
 from vsr.errors import UsageError
@@ -73,7 +73,7 @@ def alone(settings: EngineSettings, spec: FrameSpec, part: Part) -> Callable[[],
     """One part, one request at a time, every thread in it."""
     choice = resolve(settings, spec.format.depth)
     described = for_cpu(load(choice), spec, part)
-    core = import_openvino().Core()
+    core = openvino_core()
     hint = "bf16" if part == "luma" and choice.precision == "bf16" else "f32"
     threads, _ = threads_and_streams(settings.threads)
     options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}

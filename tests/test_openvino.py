@@ -157,3 +157,25 @@ def test_one_stream_takes_all_threads(tmp_path: Path) -> None:
         engine = OpenVINOEngine(choice, what, threads=threads, streams=streams)
         assert engine.capacity == capacity
         engine.close()
+
+
+SIGNALLED = """
+import os, signal, sys, threading
+from pathlib import Path
+from strong import chosen, luma_model, spec
+from vsr.backends.openvino import OpenVINOEngine
+
+signal.signal(signal.SIGUSR1, lambda number, frame: print("heard"))
+engines = [OpenVINOEngine(chosen(Path(sys.argv[1]), luma_model(2), "float32"), spec())]
+thread = threading.Thread(target=lambda: engines.pop().close())
+thread.start()
+thread.join()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_signal_after_an_engine_ended_in_another_thread(tmp_path: Path) -> None:
+    """A signal's stack of OpenVINO's is not gone then."""
+    program = [sys.executable, "-c", SIGNALLED, str(tmp_path)]
+    run = subprocess.run(program, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120)
+    assert (run.returncode, run.stdout) == (0, "heard\n"), run.stderr

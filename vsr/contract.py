@@ -142,9 +142,9 @@ def _check_form(path: Path, proto: ModelProto) -> None:
 
 def _tried_scale(path: Path, data: bytes, peak: float) -> int:
     """The scale, found by running the model on noise of two sizes."""
-    from vsr.backends import import_openvino
+    from vsr.backends import openvino_core
 
-    core = import_openvino().Core()
+    core = openvino_core()
     scales: set[int] = set()
     for rows, columns in _PROBES:
         noise = np.random.default_rng(0).random((1, 1, rows, columns), np.float32) * np.float32(peak)

@@ -170,9 +170,9 @@ def processor_flags() -> frozenset[str]:
 
 
 def _flags_by_openvino() -> frozenset[str]:
-    from vsr.backends import import_openvino
+    from vsr.backends import openvino_core
 
-    capable = "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capable = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     amd64 = platform.machine().lower() in ("x86_64", "amd64")
     return BF16_FLAGS | _INT8_FLAGS if capable and amd64 else frozenset()  # every x86 with bf16 has VNNI too
 

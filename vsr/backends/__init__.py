@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,3 +125,13 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's one Core of this process, which stays until its end.
+
+    OpenVINO's plugin for the CPU gives the thread that loads it another stack for signals, and frees that stack when it
+    is unloaded, in whatever thread: the next signal in the first one, Ctrl-C say, would end the process.
+    """
+    return import_openvino().Core()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vsr.backends import import_openvino
+from vsr.backends import import_openvino, openvino_core
 from vsr.backends.engine import QueuedEngine, threads_and_streams
 from vsr.backends.lanes import fill_lanes
 from vsr.backends.subpixel import SUFFIX, shuffle, subpixels
@@ -101,7 +101,7 @@ class _Part:
 
     def __init__(self, model: LumaModel, spec: FrameSpec, part: Part, options: dict[str, Any]) -> None:
         described = for_cpu(model, spec, part)
-        core = import_openvino().Core()
+        core = openvino_core()
         try:
             with _COMPILING:
                 graph = core.read_model(model=described.SerializeToString())

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from vsr.backends import import_openvino
+from vsr.backends import openvino_core
 from vsr.backends.openvino import running_precision
 from vsr.errors import InputError, UsageError
 from vsr.meter import Meter, Scores
@@ -197,7 +197,7 @@ def milliseconds(model: onnx.ModelProto, size: tuple[int, int] = FRAME, *, secon
 
 
 def _compiled(model: onnx.ModelProto, size: tuple[int, int], hint: str) -> Any:
-    core = import_openvino().Core()
+    core = openvino_core()
     sized = core.read_model(model.SerializeToString())
     sized.reshape([1, 1, *size])
     return core.compile_model(sized, "CPU", {"INFERENCE_PRECISION_HINT": hint})
@@ -216,7 +216,7 @@ def macs(model: onnx.ModelProto) -> float:
 
 def _convolved(model: onnx.ModelProto, side: int) -> list[tuple[int, int]]:
     """(weights, positions per side) of every convolution for an input of `side` x `side`."""
-    sized = import_openvino().Core().read_model(model.SerializeToString())
+    sized = openvino_core().read_model(model.SerializeToString())
     sized.reshape([1, 1, side, side])
     found = {"Convolution": lambda op: op.output(0), "ConvolutionBackpropData": lambda op: op.input_value(0)}
     return [

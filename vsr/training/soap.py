@@ -67,8 +67,13 @@ def _begun(gradient: Tensor) -> dict[str, Any]:
         "mean": torch.zeros_like(gradient),
         "square": torch.zeros_like(gradient),
         "products": products,
-        "bases": [None if product is None else torch.linalg.eigh(product)[1] for product in products],
+        "bases": [None if product is None else _basis(product) for product in products],
     }
+
+
+def _basis(product: Tensor) -> Tensor:
+    """In float64, as float32's LAPACK may not converge on a product of rank 1."""
+    return torch.linalg.eigh(product.double())[1].to(product.dtype)
 
 
 def _products(gradient: Tensor, axis: int) -> Tensor:
