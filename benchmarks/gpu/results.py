@@ -45,7 +45,7 @@ class Results:
             if limit <= 0:
                 raise OutOfTimeError("no time was left")
             _within(limit, lambda: work(found))
-        except Exception as error:  # noqa: BLE001  # on a machine lent for minutes the other parts must still run
+        except Exception as error:  # noqa: BLE001  # on a machine rented for minutes the other parts must still run
             print(f"{name} failed: {type(error).__name__}: {error}", flush=True)
             self.content["errors"][name] = "".join(traceback.format_exception(error)).strip()[-4000:]
         found["seconds"] = round(time.monotonic() - begin, 2)
