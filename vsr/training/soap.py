@@ -73,7 +73,8 @@ def _begun(gradient: Tensor) -> dict[str, Any]:
 
 def _basis(product: Tensor) -> Tensor:
     """In float64, as float32's LAPACK may not converge on a product of rank 1."""
-    return torch.linalg.eigh(product.double())[1].to(product.dtype)
+    basis: Tensor = torch.linalg.eigh(product.double())[1]
+    return basis.to(product.dtype)
 
 
 def _products(gradient: Tensor, axis: int) -> Tensor:
