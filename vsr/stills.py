@@ -73,7 +73,7 @@ def run(settings: RunSettings) -> Report:
     suffix = Path(settings.output).suffix.lower()
     begin, report = time.perf_counter(), Report(input=settings.input, output=settings.output)
     colour, alpha = _read(settings, report)
-    with Upscaler(**vars(settings.engine)) as upscaler:
+    with Upscaler.of(settings.engine) as upscaler:
         result = upscaler(colour)
         if alpha is not None and suffix in NO_ALPHA:
             report.note(f"dropped: the alpha channel ({suffix} has none)")

@@ -242,6 +242,17 @@ class Upscaler:
             streams=streams,
             memory=memory,
         )
+        self._begin()
+
+    @classmethod
+    def of(cls, settings: EngineSettings) -> Self:
+        """One with settings that exist already; raises as the class does."""
+        upscaler = cls.__new__(cls)
+        upscaler.settings = settings
+        upscaler._begin()
+        return upscaler
+
+    def _begin(self) -> None:
         self._opener = Engines(self.settings)
         self.label, self.notes = "", self._opener.notes
         self._engines: OrderedDict[FrameSpec, tuple[ModelChoice, Engine]] = OrderedDict()
