@@ -110,7 +110,7 @@ def converted(make: Callable[[VideoFrame], Frame]) -> dict[str, float]:
 
 def network(chroma: Chroma) -> float:
     """Milliseconds of m4c16, twice the size."""
-    stage, make = UpscaleStage(EngineSettings(network="m4c16", streams=1)), by_swscale(chroma)
+    stage, make = UpscaleStage(EngineSettings(network="m4c16", streams=1, reuse="off")), by_swscale(chroma)
     source = grabbed(scene())
 
     def once() -> None:

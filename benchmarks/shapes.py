@@ -112,7 +112,9 @@ def shapes(words: list[str], scale: int, folder: Path) -> list[Shape]:
 def milliseconds(path: Path, precision: Exact, size: tuple[int, int], options: argparse.Namespace) -> float:
     """A frame's share of the time that frames take one after the other, as a video runs."""
     width, height = size
-    settings = EngineSettings(scale=options.scale, model=path, precision=precision, threads=options.threads)
+    settings = EngineSettings(
+        scale=options.scale, model=path, precision=precision, threads=options.threads, reuse="off"
+    )
     stage, format = UpscaleStage(settings), PlanarFormat()
     random = np.random.default_rng(0)
     planes = tuple(random.integers(0, 256, shape, np.uint8) for shape in format.shapes(width, height))
