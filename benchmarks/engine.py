@@ -47,7 +47,11 @@ def main() -> None:
     runs: dict[str, dict[str, Callable[[], float]]] = {}
     for precision, depth in CASES:
         settings = EngineSettings(
-            scale=options.scale, network=options.network, precision=precision, threads=options.threads
+            scale=options.scale,
+            network=options.network,
+            precision=precision,
+            threads=options.threads,
+            reuse="off",
         )
         spec = FrameSpec(format=PlanarFormat(depth=depth), width=width, height=height)
         try:
