@@ -97,7 +97,11 @@ def test_a_result_is_drawn(result: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_gpu_tests_can_be_collected_on_a_bare_machine(bare: dict[str, str]) -> None:
     printed = subprocess.run(
-        ["make", "--dry-run", "test-gpu", "PYTEST=--"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "--dry-run", "test-gpu", "PYTEST=--"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     files = printed.stdout.rpartition(" -- ")[2].split()
     assert "tests/test_hardware.py" not in files  # it decodes
