@@ -11,12 +11,9 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from vsr.device import driver
-from vsr.device.protocol import DeviceBuffer, DeviceError, DeviceMemoryError, Event, Stream, require_fit
-
-Bytes = npt.NDArray[np.uint8]
+from vsr.device.protocol import Bytes, DeviceBuffer, DeviceError, DeviceMemoryError, Event, Stream, require_fit
 
 
 class CudaPythonDevice:
@@ -121,19 +118,8 @@ class CudaPythonDevice:
         return values[0] if len(values) == 1 else tuple(values) or None
 
 
-class _Owned:
-    """Something of the driver's that is open until `close()`."""
-
+class _Owned(driver.Owned[CudaPythonDevice]):
     destroyed_by: str
-
-    def __init__(self, device: CudaPythonDevice, raw: Any) -> None:
-        self.device, self._raw = device, raw
-
-    @property
-    def raw(self) -> Any:
-        if self._raw is None:
-            raise DeviceError(f"a closed {type(self).__name__} is used")
-        return self._raw
 
     def close(self) -> None:
         """What the driver says is dropped: after a failure it repeats that, and whoever closes is on the way out."""

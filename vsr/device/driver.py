@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from vsr.device.facts import call, cuda_version, gpu_facts, load_driver
 from vsr.device.protocol import DeviceError, NoDeviceError
 
 OLDEST = 12, 0  # CUDA, what both libraries' graph and stream calls go back to
 _BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC
+_Device = TypeVar("_Device")
 
 
 def devices() -> list[str]:
@@ -45,3 +46,19 @@ def drop_current() -> None:
     """Takes the calling thread's current context off its stack."""
     driver: Any = load_driver()
     driver.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+
+
+class Owned(Generic[_Device]):
+    """Something of a library's that is open until `close()`."""
+
+    def __init__(self, device: _Device, raw: Any) -> None:
+        self.device, self._raw = device, raw
+
+    @property
+    def raw(self) -> Any:
+        if self._raw is None:
+            raise DeviceError(f"a closed {type(self).__name__} is used")
+        return self._raw
+
+    def close(self) -> None:
+        self._raw = None  # the last reference to what PyCUDA made, so that its destructor runs here

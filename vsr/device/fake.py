@@ -18,7 +18,6 @@ import numpy as np
 
 from vsr.device.fake_objects import (
     POISON,
-    Bytes,
     Closable,
     FakeBuffer,
     FakeEvent,
@@ -27,7 +26,7 @@ from vsr.device.fake_objects import (
     FakeStream,
     Operation,
 )
-from vsr.device.protocol import DeviceBuffer, DeviceError, DeviceMemoryError, Stream, require_fit
+from vsr.device.protocol import Bytes, DeviceBuffer, DeviceError, DeviceMemoryError, Stream, require_fit
 from vsr.frame import aligned_buffer
 
 

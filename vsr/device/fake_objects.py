@@ -7,16 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-import numpy.typing as npt
-
-from vsr.device.protocol import DeviceError, Event, Stream
+from vsr.device.protocol import Bytes, DeviceError, Event, Stream
 
 if TYPE_CHECKING:
     from vsr.device.fake import FakeDevice
 
 POISON = 0xA5
-Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,10 +6,9 @@ import threading
 from bisect import bisect_right, insort
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from vsr.device.protocol import Device, PinnedBuffer, run_all
+from vsr.device.protocol import Bytes, Device, PinnedBuffer, run_all
 
 
 class PinnedMemory:
@@ -24,7 +23,7 @@ class PinnedMemory:
         self._spans: list[tuple[int, int]] = []  # addresses, first and past the last, in order
         self._buffers: list[PinnedBuffer] = []
 
-    def __call__(self, nbytes: int) -> npt.NDArray[np.uint8]:
+    def __call__(self, nbytes: int) -> Bytes:
         """So many zeros, 256-byte aligned. Raises DeviceMemoryError.
 
         What pads a plane is never written again, and is 0 as the other half of an odd plane's last pair of samples has
@@ -39,7 +38,7 @@ class PinnedMemory:
             insort(self._spans, (start, start + nbytes))
         return buffer.array[:nbytes]
 
-    def owns(self, array: npt.NDArray[np.uint8]) -> bool:
+    def owns(self, array: Bytes) -> bool:
         """Whether all of a dense array lies in one of its buffers."""
         start = address_of(array)
         with self._lock:

@@ -20,6 +20,8 @@ import numpy.typing as npt
 
 from vsr.errors import UsageError, VsrError
 
+Bytes = npt.NDArray[np.uint8]
+
 
 class DeviceError(VsrError, RuntimeError):
     """A CUDA call failed: its name, what it was for, and CUDA's own name and text of the error.
@@ -75,7 +77,7 @@ class PinnedBuffer(Protocol):
     """Page-locked host memory, aligned to 256 bytes at least; its content is undefined at first."""
 
     @property
-    def array(self) -> npt.NDArray[np.uint8]:
+    def array(self) -> Bytes:
         """All of it, as bytes; not to be used after `close()`."""
 
     def close(self) -> None: ...
@@ -136,10 +138,10 @@ class Device(Protocol):
     def allocate(self, nbytes: int) -> DeviceBuffer:
         """Raises DeviceMemoryError."""
 
-    def upload(self, target: DeviceBuffer, source: npt.NDArray[np.uint8], stream: Stream) -> None:
+    def upload(self, target: DeviceBuffer, source: Bytes, stream: Stream) -> None:
         """Enqueues a copy of `source`, bytes inside a `PinnedBuffer`, to the start of `target`. As `require_fit`."""
 
-    def download(self, target: npt.NDArray[np.uint8], source: DeviceBuffer, stream: Stream) -> None:
+    def download(self, target: Bytes, source: DeviceBuffer, stream: Stream) -> None:
         """Enqueues a copy from the start of `source` that fills `target`, bytes inside a `PinnedBuffer`.
 
         As `require_fit`.
@@ -156,7 +158,7 @@ class Device(Protocol):
         """Lets the primary context go."""
 
 
-def require_fit(host: npt.NDArray[np.uint8], buffer: DeviceBuffer) -> None:
+def require_fit(host: Bytes, buffer: DeviceBuffer) -> None:
     """Raises ValueError for a copy of `host` from or to the start of `buffer` that would not stay inside both."""
     if host.dtype != np.uint8 or host.ndim != 1 or not host.flags.c_contiguous or host.nbytes > buffer.nbytes:
         given = f"{host.nbytes} of {host.dtype}, {host.ndim} dimensions, strides {host.strides}"

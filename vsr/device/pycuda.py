@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from vsr.device import driver
 from vsr.device.protocol import (
+    Bytes,
     DeviceBuffer,
     DeviceError,
     DeviceMemoryError,
@@ -26,7 +26,6 @@ from vsr.device.protocol import (
     require_fit,
 )
 
-Bytes = npt.NDArray[np.uint8]
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, for which PyCUDA has no name
 
 
@@ -108,28 +107,12 @@ class PycudaDevice:
         try:
             return function(*arguments, **options)
         except self.cuda.Error as error:
-            del function, arguments, options  # what a traceback holds outlives its close(): see _Owned.close
+            del function, arguments, options  # what a traceback holds outlives its close(): see Owned.close
             kind = DeviceMemoryError if isinstance(error, self.cuda.MemoryError) else DeviceError
             raise kind(str(error)) from None
 
 
-class _Owned:
-    """Something of PyCUDA's that is open until `close()`."""
-
-    def __init__(self, device: PycudaDevice, raw: Any) -> None:
-        self.device, self._raw = device, raw
-
-    @property
-    def raw(self) -> Any:
-        if self._raw is None:
-            raise DeviceError(f"a closed {type(self).__name__} is used")
-        return self._raw
-
-    def close(self) -> None:
-        self._raw = None  # the last reference, so that its destructor runs here
-
-
-class PycudaStream(_Owned):
+class PycudaStream(driver.Owned[PycudaDevice]):
     @property
     def handle(self) -> int:
         return int(self.raw.handle)
@@ -141,7 +124,7 @@ class PycudaStream(_Owned):
         self.device.call(self.raw.synchronize)
 
 
-class PycudaEvent(_Owned):
+class PycudaEvent(driver.Owned[PycudaDevice]):
     def record(self, stream: Stream) -> None:
         self.device.call(self.raw.record, cast(PycudaStream, stream).raw)
 
@@ -155,7 +138,7 @@ class PycudaEvent(_Owned):
         return float(self.device.call(self.raw.time_since, cast(PycudaEvent, earlier).raw)) / 1e3
 
 
-class PycudaPinned(_Owned):
+class PycudaPinned(driver.Owned[PycudaDevice]):
     @property
     def array(self) -> Bytes:
         return cast(Bytes, self.raw)
@@ -166,7 +149,7 @@ class PycudaPinned(_Owned):
         super().close()
 
 
-class PycudaBuffer(_Owned):
+class PycudaBuffer(driver.Owned[PycudaDevice]):
     def __init__(self, device: PycudaDevice, raw: Any, nbytes: int) -> None:
         super().__init__(device, raw)
         self.nbytes = nbytes

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from vsr.device.protocol import (
+    Bytes,
     Closable,
     Device,
     DeviceError,
@@ -23,7 +23,6 @@ from vsr.device.protocol import (
 )
 from vsr.frame import Frame
 
-Bytes = npt.NDArray[np.uint8]
 _POLL = 2e-4  # seconds between two looks at an event, with a time limit
 
 
