@@ -12,7 +12,7 @@ import numpy as np
 from vsr.backends.engine import QueuedEngine
 from vsr.device.protocol import DeviceError
 from vsr.errors import VsrError
-from vsr.frame import Frame, FramePool, PlanarFormat, Planes
+from vsr.frame import Frame, FramePools, PlanarFormat, Planes
 from vsr.graph import FrameSpec
 from vsr.live.controller import Control
 from vsr.live.ladder import Ladder, Opened, Say
@@ -155,7 +155,7 @@ class FakeSource:
         after: Callable[[], None] = lambda: None,
     ) -> None:
         self.pictures, self.clock, self.before, self.after = list(pictures), clock, before, after
-        self.pools: list[FramePool] = []
+        self.pools = FramePools()
         self.closed = threading.Event()
 
     def frames(self) -> Iterator[Captured | Sound]:
@@ -172,11 +172,7 @@ class FakeSource:
         self.after()
 
     def _frame(self, level: int, size: tuple[int, int], number: int) -> Frame:
-        pool = next((pool for pool in self.pools if pool.fits(FORMAT, *size)), None)
-        if pool is None:
-            pool = FramePool(FORMAT, *size)
-            self.pools.append(pool)
-        planes, lease = pool.take()
+        planes, lease = self.pools.take(FORMAT, *size)
         for plane in planes:
             plane[...] = level
         return Frame(
@@ -189,7 +185,7 @@ class FakeSource:
 
     @property
     def leased(self) -> int:
-        return sum(pool.leased for pool in self.pools)
+        return self.pools.leased
 
 
 class Run:

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vsr.frame import PLANE_ALIGNMENT, Frame, FramePool, PlanarFormat, TrackFacts
+from vsr.frame import PLANE_ALIGNMENT, Frame, FramePool, FramePools, Memory, PlanarFormat, TrackFacts, aligned_buffer
 
 FORMATS = [PlanarFormat(chroma=c, depth=d) for c in ("grey", "420", "422", "444") for d in (8, 10, 16)]
 
@@ -100,6 +100,28 @@ def test_pool_reuses_and_counts() -> None:
     assert again[0].ctypes.data % PLANE_ALIGNMENT == 0
     second.release()
     pool.close()
+
+
+@pytest.mark.parametrize("memory", [None, aligned_buffer])
+def test_pools_keep_an_idle_size_in_memory_that_was_given(memory: Memory | None) -> None:
+    pools, small, large = FramePools(memory), (PlanarFormat(), 8, 6), (PlanarFormat(), 16, 6)
+    (first, *_), lease = pools.take(*small)
+    _, other = pools.take(*large)
+    assert pools.leased == 2
+    lease.release()
+    (again, *_), lease = pools.take(*small)
+    assert again is not first
+    assert again.base is first.base, "a size that is known takes its own buffer again"
+    lease.release()
+    _, third = pools.take(PlanarFormat(), 24, 6)
+    (later, *_), lease = pools.take(*small)
+    assert (later.base is first.base) == (memory is not None)
+    with pytest.raises(RuntimeError, match="never released"):
+        pools.close()
+    for each in (lease, other, third):
+        each.release()
+    assert pools.leased == 0
+    pools.close()
 
 
 def test_pool_from_many_threads() -> None:

@@ -13,7 +13,7 @@ from strong import assert_close, chosen, frame, luma_model, planes, spec
 from vsr import Upscaler
 from vsr.backends import open_engine
 from vsr.errors import UsageError
-from vsr.frame import Frame, FramePool
+from vsr.frame import Frame, FramePools
 from vsr.graph import FrameSpec
 from vsr.models import resolve
 from vsr.settings import EngineSettings
@@ -26,20 +26,18 @@ def settings(tmp_path: Path) -> EngineSettings:
     return EngineSettings(model=path, precision="float32", threads=2)
 
 
-def counted(specs: Iterable[FrameSpec], pools: list[FramePool]) -> Iterator[Frame]:
+def counted(specs: Iterable[FrameSpec], pools: FramePools) -> Iterator[Frame]:
     """Frames of these sizes, their buffers counted in `pools`."""
     for index, what in enumerate(specs):
-        if not pools or not pools[-1].fits(what.format, what.width, what.height):
-            pools.append(FramePool(what.format, what.width, what.height))
         original = frame(what, index)
-        samples, lease = pools[-1].take()
+        samples, lease = pools.take(what.format, what.width, what.height)
         for target, source in zip(samples, original.planes, strict=True):
             target[:] = source
         yield replace(original, planes=samples, lease=lease)
 
 
 def test_stage_equals_one_engine_frame_by_frame(settings: EngineSettings) -> None:
-    what, pools = spec("420", 8, (33, 21)), list[FramePool]()
+    what, pools = spec("420", 8, (33, 21)), FramePools()
     engine = open_engine(settings, resolve(settings, 8), what)
     stage = UpscaleStage(settings)
     results = []
@@ -50,14 +48,14 @@ def test_stage_equals_one_engine_frame_by_frame(settings: EngineSettings) -> Non
         alone.release()
         result.release()
     assert results == [(i, 1001 * i, 1001, 66, 42) for i in range(7)]
-    assert pools[0].leased == 0
+    assert pools.leased == 0
     engine.close()
     stage.close()
 
 
 def test_stage_follows_changes_of_format_and_size(settings: EngineSettings) -> None:
     small, large, deep = spec("420", 8, (16, 16)), spec("420", 8, (24, 16)), spec("444", 10, (16, 16))
-    order, pools = [small, small, large, deep, deep, small], list[FramePool]()
+    order, pools = [small, small, large, deep, deep, small], FramePools()
     stage = UpscaleStage(settings)
     held = list(stage.frames(counted(order, pools)))
     assert [(r.index, r.format, r.width) for r in held] == [(i, s.format, 2 * s.width) for i, s in enumerate(order)]
@@ -65,20 +63,20 @@ def test_stage_follows_changes_of_format_and_size(settings: EngineSettings) -> N
         UpscaleStage.close(stage)
     for result in held:
         result.release()
-    assert all(pool.leased == 0 for pool in pools)
+    assert pools.leased == 0
     assert len(stage.notes) == 4
     assert stage.notes[1].startswith("yuv420p 24x16: ")
     assert "openvino cpu float32" in stage.label
 
 
 def test_stage_can_be_left_early(settings: EngineSettings) -> None:
-    pools: list[FramePool] = []
+    pools = FramePools()
     stage = UpscaleStage(settings)
     results = stage.frames(counted([spec()] * 9, pools))
     next(results).release()
     results.close()
     stage.close()
-    assert pools[0].leased == 0
+    assert pools.leased == 0
 
 
 def test_stage_says_when_nothing_can_be_kept(

@@ -13,7 +13,7 @@ from vsr import sidedata
 from vsr.changes import Changes
 from vsr.convert import copy_in, planar_format
 from vsr.demux import READ_ERRORS
-from vsr.frame import Frame, FramePool, Memory, PlanarFormat, TrackFacts
+from vsr.frame import Frame, FramePools, Memory, PlanarFormat, TrackFacts
 from vsr.report import Report
 
 if TYPE_CHECKING:
@@ -148,11 +148,10 @@ class FrameSource:
         changes: Changes | None = None,
         memory: Memory | None = None,
     ) -> None:
-        self._memory = memory
         self._timeline, self._facts, self._report, self._format = timeline, facts, report, format
         self._colour = facts.colour if format else None
         self._changes = changes or Changes(report, lambda: facts.aspect)
-        self._pools: list[FramePool] = []
+        self._pools = FramePools(memory)
 
     def frames(self, pictures: Iterable[VideoFrame]) -> Iterator[Frame]:
         """One frame a picture, in order; the consumer releases each."""
@@ -160,7 +159,7 @@ class FrameSource:
             for index, picture in enumerate(pictures):
                 format = self._format or planar_format(picture.format)
                 with self._report.stage("copy in"):
-                    planes, lease = self._pool(format, picture.width, picture.height).take()
+                    planes, lease = self._pools.take(format, picture.width, picture.height)
                     copy_in(picture, format, planes, self._colour)
                 pts, duration = self._timeline.stamp(picture.pts, picture.dts, picture.duration)
                 aspect = self._changes.seen(picture, index, float(pts * self._timeline.time_base))
@@ -189,15 +188,7 @@ class FrameSource:
 
     def close(self) -> None:
         """Frees the buffers; RuntimeError when a frame was never released."""
-        for pool in self._pools:
-            pool.close()
-
-    def _pool(self, format: PlanarFormat, width: int, height: int) -> FramePool:
-        for pool in self._pools:
-            if pool.fits(format, width, height):
-                return pool
-        self._pools.append(FramePool(format, width, height, self._memory))
-        return self._pools[-1]
+        self._pools.close()
 
 
 def in_range(frames: Iterable[Frame], begin: int, end: int | None, report: Report) -> Generator[Frame]:

@@ -288,9 +288,6 @@ class FramePool:
             self.leased += 1
         return self.format.views(buffer, self.width, self.height), Lease(self, buffer)
 
-    def fits(self, format: PlanarFormat, width: int, height: int) -> bool:
-        return (self.format, self.width, self.height) == (format, width, height)
-
     def close(self) -> None:
         """Frees the buffers. Raises RuntimeError when a frame is still out: somebody forgot `release()`."""
         self._free.clear()
@@ -301,6 +298,38 @@ class FramePool:
         with self._lock:
             self.leased -= 1
             self._free.append(buffer)
+
+
+class FramePools:
+    """A pool for each format and size that comes; one thread takes, any may release.
+
+    Args:
+        memory: as a pool's, and then every buffer is kept for its size to come again; None: any, and what an earlier
+            size left idle is freed.
+    """
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self._memory = memory
+        self._pools: dict[tuple[PlanarFormat, int, int], FramePool] = {}
+
+    @property
+    def leased(self) -> int:
+        """Frames nobody has released yet."""
+        return sum(pool.leased for pool in self._pools.values())
+
+    def take(self, format: PlanarFormat, width: int, height: int) -> tuple[Planes, Lease]:
+        """As `FramePool.take`."""
+        key = (format, width, height)
+        if key not in self._pools:
+            if self._memory is None:
+                self._pools = {key: pool for key, pool in self._pools.items() if pool.leased}
+            self._pools[key] = FramePool(format, width, height, self._memory)
+        return self._pools[key].take()
+
+    def close(self) -> None:
+        """As `FramePool.close`."""
+        for pool in self._pools.values():
+            pool.close()
 
 
 def aligned_buffer(size: int) -> npt.NDArray[np.uint8]:

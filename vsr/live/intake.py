@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from vsr.convert import copy_in, planar_format
-from vsr.frame import LIMITED, Chroma, Colour, Frame, FramePool, PlanarFormat, TrackFacts
+from vsr.frame import LIMITED, Chroma, Colour, Frame, FramePools, PlanarFormat, TrackFacts
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -30,19 +30,19 @@ class Intake:
 
     def __init__(self, chroma: Chroma = "444") -> None:
         self._chroma: Chroma = chroma
-        self._pools: list[FramePool] = []
+        self._pools = FramePools()
         self._count = 0
 
     @property
     def leased(self) -> int:
         """Frames nobody has released yet."""
-        return sum(pool.leased for pool in self._pools)
+        return self._pools.leased
 
     def frame(self, picture: VideoFrame, facts: TrackFacts, pts: int, time_base: Fraction, duration: int = 0) -> Frame:
         """The picture's samples in a buffer of its own; whoever takes it releases it."""
         rgb = picture.format.is_rgb
         format = PlanarFormat(chroma=self._chroma) if rgb else planar_format(picture.format)
-        planes, lease = self._pool(format, picture.width, picture.height).take()
+        planes, lease = self._pools.take(format, picture.width, picture.height)
         copy_in(picture, format, planes)
         index, self._count = self._count, self._count + 1
         return Frame(
@@ -57,9 +57,3 @@ class Intake:
             facts=facts,
             lease=lease,
         )
-
-    def _pool(self, format: PlanarFormat, width: int, height: int) -> FramePool:
-        self._pools = [pool for pool in self._pools if pool.leased or pool.fits(format, width, height)]
-        if not any(pool.fits(format, width, height) for pool in self._pools):
-            self._pools.append(FramePool(format, width, height))
-        return next(pool for pool in self._pools if pool.fits(format, width, height))
