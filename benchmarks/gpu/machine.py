@@ -18,10 +18,9 @@ from onnx import ModelProto
 
 from vsr.backends.gpu import Gpu, executor_for
 from vsr.backends.half import halved
-from vsr.backends.tensorrt.library import import_tensorrt
+from vsr.backends.tensorrt import library
 from vsr.device import Layer, open_device
 from vsr.device.protocol import Device, Executor
-from vsr.errors import UsageError
 from vsr.graph import FrameSpec, describe
 from vsr.models import Library, ModelChoice, Runner, load
 
@@ -71,11 +70,11 @@ def opened(kind: Kind, index: int = 0, layer: Layer = "auto") -> Machine:
             fake, "cpu", {"pytorch": lambda choice, spec: DryExecutor(fake, half(choice, spec))}, {}, toy=True
         )
     gpu = Gpu(open_device(index, layer))
-    libraries: dict[Library, str] = {"tensorrt": _tensorrt(), "pytorch": ""}
+    obstacles: dict[Library, str] = {"tensorrt": library.obstacle(), "pytorch": ""}
     make: dict[str, Make] = {
-        library: partial(_made, gpu, Runner(library, index)) for library, missing in libraries.items() if not missing
+        name: partial(_made, gpu, Runner(name, index)) for name, obstacle in obstacles.items() if not obstacle
     }
-    return Machine(gpu.device, "cuda", make, {library: missing for library, missing in libraries.items() if missing})
+    return Machine(gpu.device, "cuda", make, {name: obstacle for name, obstacle in obstacles.items() if obstacle})
 
 
 def half(choice: ModelChoice, spec: FrameSpec) -> ModelProto:
@@ -84,15 +83,6 @@ def half(choice: ModelChoice, spec: FrameSpec) -> ModelProto:
 
 def _made(gpu: Gpu, runner: Runner, choice: ModelChoice, spec: FrameSpec) -> Executor:
     return executor_for(gpu, replace(choice, precision="fp16", runner=runner), spec)
-
-
-def _tensorrt() -> str:
-    """Why it isn't there, or ""."""
-    try:
-        import_tensorrt()
-    except UsageError as error:
-        return str(error)
-    return ""
 
 
 def facts(machine: Machine) -> dict[str, Any]:

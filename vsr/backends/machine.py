@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from vsr.backends.tensorrt import library
 from vsr.device import open_device
 from vsr.device.protocol import Device, DeviceError
-from vsr.errors import UsageError
 from vsr.models import Runner
 
 CAPABILITY = (7, 5)  # of compute, from which TensorRT 10 and 11 work: Turing
@@ -23,7 +23,7 @@ class Machine:
 
     Args:
         hint: whether anything speaks of an NVIDIA GPU; quick, loads nothing but the driver's library.
-        tensorrt: why TensorRT can't be used, in a few words, or "".
+        tensorrt: why TensorRT can't be used, in a line, or "".
         torch: why torch can't use the GPU of this number, or "".
         device: opens the GPU of this number; DeviceError says why it can't be.
     """
@@ -66,16 +66,6 @@ def has_driver() -> bool:
     return True
 
 
-def _tensorrt() -> str:
-    from vsr.backends.tensorrt.library import import_tensorrt
-
-    try:
-        import_tensorrt()
-    except UsageError as error:
-        return str(error)
-    return ""
-
-
 def _torch(index: int) -> str:
     if find_spec("torch") is None:
         return "torch isn't installed (pip install torch)"
@@ -89,4 +79,4 @@ def _torch(index: int) -> str:
     return "" if index < count else f"torch sees {count} GPUs, numbered from 0, and no {index}"
 
 
-THIS = Machine(hint=has_driver, tensorrt=_tensorrt, torch=_torch, device=open_device)
+THIS = Machine(hint=has_driver, tensorrt=library.obstacle, torch=_torch, device=open_device)

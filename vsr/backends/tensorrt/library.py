@@ -49,6 +49,15 @@ def import_tensorrt(
     raise UsageError("; ".join(reasons) or f"TensorRT isn't installed; {INSTALL}")
 
 
+def obstacle() -> str:
+    """Why TensorRT can't be used here, in a line; "" where it can."""
+    try:
+        import_tensorrt()
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
 def is_rtx(trt: Any) -> bool:
     """TensorRT-RTX: no timing cache, and kernels are chosen where the plan runs."""
     return str(trt.__name__) == RTX
