@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 
-from vsr.backends import import_openvino, openvino_core
+from vsr.backends import openvino_core
 from vsr.backends.engine import threads_and_streams
 from vsr.backends.openvino import for_cpu
+from vsr.bench.machine import machine
 from vsr.errors import UsageError
 from vsr.frame import Frame, PlanarFormat
 from vsr.graph import FrameSpec, Part
@@ -139,30 +138,21 @@ def first_frame(settings: EngineSettings, spec: FrameSpec) -> float:
 
 def report(best: dict[str, dict[str, float]], options: argparse.Namespace, width: int, height: int) -> None:
     threads, streams = threads_and_streams(options.threads)
+    sheet = machine()
     facts = {
-        "date": date.today().isoformat(),
-        "machine": processor(),
-        "openvino": import_openvino().get_version(),
         "network": options.network,
         "size": f"{width}x{height} 4:2:0 x{options.scale}",
         "threads": threads,
         "streams": streams,
     }
-    print(*(f"{key}: {value}" for key, value in facts.items()), sep="\n")
+    shown = {name: sheet[name] for name in ("date", "processor", "openvino")} | facts
+    print(*(f"{key}: {value}" for key, value in shown.items()), sep="\n")
     print(f"\n{'ms':16}" + "".join(f"{part:>14}" for part in next(iter(best.values()))))
     for name, parts in best.items():
         print(f"{name:16}" + "".join(f"{1000 * value:14.1f}" for value in parts.values()))
     if options.json:
         milliseconds = {name: {k: round(1000 * v, 2) for k, v in parts.items()} for name, parts in best.items()}
-        options.json.write_text(json.dumps({**facts, "milliseconds": milliseconds}, indent=2) + "\n")
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+        options.json.write_text(json.dumps({"machine": sheet, **facts, "milliseconds": milliseconds}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

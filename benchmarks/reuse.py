@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.run import machine
+from vsr.bench.machine import machine
 
 MODES = ("off", "auto")
 

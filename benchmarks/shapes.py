@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from run import machine
 from torch import nn
 
+from vsr.bench.machine import machine
 from vsr.errors import UsageError
 from vsr.frame import Frame, PlanarFormat
 from vsr.models import Exact

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
-import os
-import platform
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -19,23 +14,13 @@ from onnx import ModelProto
 from vsr.backends.gpu import Gpu, executor_for
 from vsr.backends.half import halved
 from vsr.backends.tensorrt import library
+from vsr.bench.machine import machine as sheet
 from vsr.device import Layer, open_device
 from vsr.device.protocol import Device, Executor
 from vsr.graph import FrameSpec, describe
 from vsr.models import Library, ModelChoice, Runner, load
 
 Kind = Literal["cuda", "cpu-fake"]
-LIBRARIES = (
-    "torch",
-    "triton",
-    "numpy",
-    "onnx",
-    "cuda-bindings",
-    "pycuda",
-    "tensorrt",
-    "tensorrt_cu13",
-    "tensorrt_cu12",
-)
 ASKED = "name,driver_version,memory.total,clocks.max.sm,clocks.max.mem,pcie.link.gen.max,pcie.link.width.max"
 
 Make = Callable[[ModelChoice, FrameSpec], Executor]
@@ -96,11 +81,7 @@ def facts(machine: Machine) -> dict[str, Any]:
         "memory": {"free": free, "total": total},
         "layer": device.layer,
         "driver": _driver(),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "date": datetime.date.today().isoformat(),
-        **{name: found for name in LIBRARIES if (found := _version(name))},
+        **sheet(),
         "backends": sorted(machine.make),
         "missing": machine.missing,
     }
@@ -112,16 +93,4 @@ def _driver() -> str:
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return ""
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
         return ""

@@ -12,8 +12,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from benchmarks.papers.experiments import EXPERIMENTS
 from benchmarks.papers.runs import Pictures, Result, run
 from vsr.bench.machine import machine
@@ -43,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     experiment.draw(results, args.out / f"{args.name}.png")
     content = {
-        "machine": machine() | {"torch": torch.__version__},
+        "machine": machine(),
         "command": f"python -m benchmarks.papers {args.name} --data {args.data.name} --test {args.test.name}",
         "steps": steps,
         "runs": [_record(result) for result in results],

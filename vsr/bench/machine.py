@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 EXTENSIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm")
-LIBRARIES = ("av", "numpy", "openvino", "onnx", "torch", "tensorrt")
+TENSORRT = ("tensorrt", "tensorrt_cu13", "tensorrt_cu12")
+LIBRARIES = ("av", "numpy", "openvino", "onnx", "torch", "triton", *TENSORRT, "cuda-bindings", "pycuda")
 
 
 def machine() -> dict[str, Any]:
