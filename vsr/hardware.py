@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from av.codec.hwaccel import HWAccel
@@ -21,6 +22,7 @@ from vsr.frame import Planes
 from vsr.job import Source
 from vsr.report import Report
 from vsr.settings import Hwaccel
+from vsr.shared import same
 
 COMPARED = 8  # frames at the beginning: among them some that were predicted from both sides
 LAYOUTS = ("nv12", "p010le", "p016le")  # of what comes from the GPU
@@ -53,7 +55,7 @@ def first_frames(source: Source, accelerator: HWAccel | None) -> Shown:
     """The first frames of a track as its decoder gives them, and in planes. Raises InputError."""
     found: Shown = []
     with open_input(source.path, source.limits, accelerator) as container:
-        stream = next(s for s in container.streams.video if s.index == source.stream)
+        stream: Any = container.streams[source.stream]
         shown = pictures(stream, packets(container, [stream], Report()), Report())
         for picture in islice(shown, COMPARED):
             buffer = np.empty(source.format.nbytes(picture.width, picture.height), np.uint8)
@@ -78,9 +80,7 @@ def obstacle(
     if not found or any(name not in LAYOUTS for name, _ in found):
         return f"it has no decoder for {source.codec} in {source.pix_fmt}"
     expected = first(source, None)
-    same = len(found) == len(expected) and all(
-        got.shape == wanted.shape and np.array_equal(got, wanted)
-        for (_, given), (_, planes) in zip(found, expected, strict=True)
-        for got, wanted in zip(given, planes, strict=True)
-    )
-    return "" if same else "its first frames aren't those of the software decoder"
+    pairs = zip(found, expected, strict=False)
+    if len(found) == len(expected) and all(same(given, planes) for (_, given), (_, planes) in pairs):
+        return ""
+    return "its first frames aren't those of the software decoder"

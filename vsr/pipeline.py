@@ -235,7 +235,7 @@ def decoded(
         return
     accelerator = nvdec(device) if source.hwaccel == "cuda" else None
     with open_input(source.path, source.limits, accelerator) as container:
-        stream = next(s for s in container.streams.video if s.index == source.stream)
+        stream: Any = container.streams[source.stream]
         stream.thread_type = "AUTO"
         timeline = Timeline(source.time_base, source.rate if source.untimed else None, source.nominal)
         changes = Changes(report, present_aspect(stream))
