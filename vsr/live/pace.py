@@ -10,7 +10,6 @@ from vsr.frame import Frame
 from vsr.live.protocol import Console, Shown
 
 NEAR = 0.75  # of a frame that a result may be off its place before it counts as another's
-RATE = Fraction(30)  # frames a second where the source names no rate
 LAG = 1.0  # seconds after which a source that brings nothing is written on without
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from vsr.frame import Frame
 
 Policy = Literal["newest", "all"]  # what waits while the network is busy: the newest frame alone, or a bounded queue
+RATE = Fraction(30)  # frames a second of a source that names no rate
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Source(Protocol):
 
     Attributes:
         label: for the screen, e.g. `window "Doom" 640x480`.
-        rate: frames a second at most; None when it comes as it comes.
+        rate: frames a second at most; None when it comes as it comes, and is taken for `RATE` where one is needed.
         sound: PyAV's audio stream that `Sound` packets are of, None without; valid until `frames` is first asked.
     """
 

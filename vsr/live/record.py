@@ -20,8 +20,8 @@ from vsr.errors import OutputError, UsageError
 from vsr.frame import Frame, Planes
 from vsr.live.feeds import bare
 from vsr.live.goal import coded
-from vsr.live.pace import RATE, Pace
-from vsr.live.protocol import Console, Policy, Shown, Sound, Source
+from vsr.live.pace import Pace
+from vsr.live.protocol import RATE, Console, Policy, Shown, Sound, Source
 from vsr.report import Clock
 
 if TYPE_CHECKING:

@@ -11,13 +11,11 @@ from vsr.graph import FrameSpec
 from vsr.live.controller import Control
 from vsr.live.ladder import Ladder
 from vsr.live.loop import OLDEST, Loop
-from vsr.live.protocol import Sink, Source
+from vsr.live.protocol import RATE, Sink, Source
 from vsr.live.stage import LiveStage
 from vsr.live.stats import TOTAL, Log, Meter
 from vsr.report import Clock, counted
 from vsr.settings import LiveSettings
-
-RATE = 30  # frames a second, for the deadline: of a source that names no rate, and the fewest new ones of a quicker one
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def run(
     budget = settings.budget or float(1 / (ends.source.rate or RATE))
     control = None if settings.fixed else Control()
     waiting = OLDEST[ends.sink.policy]
-    longest = settings.budget or max(budget, 1 / RATE)
+    longest = settings.budget or max(budget, float(1 / RATE))  # also where few frames are new
     stage = LiveStage(
         ladder, budget, control, longest=longest, waiting=waiting, meter=meter, log=log, say=say, clock=clock
     )

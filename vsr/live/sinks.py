@@ -9,8 +9,8 @@ from vsr import fit, y4m
 from vsr.errors import OutputError
 from vsr.frame import Frame
 from vsr.live.goal import Goal, plain
-from vsr.live.pace import RATE, Pace
-from vsr.live.protocol import Console, Policy, Shown, Sound, Source
+from vsr.live.pace import Pace
+from vsr.live.protocol import RATE, Console, Policy, Shown, Sound, Source
 from vsr.report import Clock
 
 

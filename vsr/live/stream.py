@@ -16,7 +16,7 @@ from vsr.errors import InputError
 from vsr.limits import LIMITS, check_size
 from vsr.live.feeds import Feed, why
 from vsr.live.intake import Intake
-from vsr.live.protocol import Captured, Sound
+from vsr.live.protocol import RATE, Captured, Sound
 from vsr.report import Report
 from vsr.settings import Limits
 
@@ -32,7 +32,6 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds between attempts to connect again
 PATIENCE = 60.0  # seconds without a frame after which a lost stream is given up
 LATE = 0.5  # seconds behind its pace after which a file begins it anew
 MOST = 480  # frames a second
-NOMINAL = 30  # frames a second where a stream names no rate
 
 
 class Broken(Exception):
@@ -220,7 +219,7 @@ class _Track:
     def __init__(self, video: VideoStream, name: str, limits: Limits) -> None:
         self._video, self._name, self._limits = video, name, limits
         time_base = video.time_base or Fraction(1, 90_000)
-        rate = video.average_rate or NOMINAL
+        rate = video.average_rate or RATE
         self.timeline = Timeline(time_base, None, max(1, round(1 / (rate * time_base))))
         self._facts: TrackFacts | None = None
         self._size = (0, 0)
