@@ -107,9 +107,8 @@ class RecordSink:
         if sound is None or self._form.codec == "rawvideo":
             return None
         try:
-            if (
-                self._form.muxer != "rtsp"
-            ):  # which connects first; that a codec passes is known once a header was written
+            # That a codec passes is known once a header was written; RTSP connects for that.
+            if self._form.muxer != "rtsp":
                 with av.open(os.devnull, "w", format=self._form.muxer) as trial:
                     trial.add_stream_from_template(sound)
                     trial.start_encoding()
