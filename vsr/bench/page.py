@@ -11,6 +11,7 @@ from typing import Any
 from vsr.bench import svg
 from vsr.bench.result import Case, Measured, Result
 from vsr.bench.run import pixels
+from vsr.report import counted
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:760px;margin:2em auto;padding:0 1em}
 svg{max-width:100%;height:auto;font-size:12px;fill:currentColor}table{border-collapse:collapse}td{padding:0 1em 0 0}
@@ -25,7 +26,8 @@ def page(result: Result) -> str:
         f"<tr><td>{escape(name)}</td><td>{escape(_words(value))}</td></tr>" for name, value in result.machine.items()
     )
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>vsr-bench</title><style>{STYLE}</style>'
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>vsr-bench</title><style>{STYLE}</style>"
         f"<h1>vsr-bench</h1><p>vsr {escape(result.vsr)}, {escape(result.clip)}; medians over rounds, each a run of the "
         f"whole program.</p>{sections}{f'<h2>Absent</h2><ul>{absent}</ul>' if absent else ''}"
         f"<h2>Machine</h2><table>{sheet}</table></html>\n"
@@ -43,18 +45,19 @@ def fps(measured: Measured) -> float:
 
 
 def _plots(results: list[Measured]) -> Iterator[tuple[str, str]]:
-    yield "Frames a second", svg.bars([(named(each), fps(each)) for each in results], "fps")
-    judged = [(each, each.quality) for each in results if each.quality]
+    yield "Frames a second", svg.bars([(named(each.case), fps(each)) for each in results], "fps")
     scores: dict[str, list[svg.Point]] = {}
-    for each, quality in judged:
-        scores.setdefault(named(each), []).append((fps(each), quality.psnr))
-    yield "PSNR against speed", svg.lines(scores, "frames a second", "dB, luma", joined=False)
-    shares = [(named(each), {name: stage.share for name, stage in each.stages.items()}) for each in results]
-    yield "Where the stages' time goes", svg.stacks(shares)
-    yield "Scaling by threads", _scaling(results, "threads", lambda case: case.threads, threads=0)
-    yield "Scaling by size", _scaling(results, "megapixels of a frame of the result", megapixels, size="540p")
     for each in results:
-        yield f"A stretch of {named(each)}", svg.spans(each.timeline, "ms") if each.timeline else ""
+        if each.quality:
+            scores.setdefault(named(replace(each.case, sink="")), []).append((fps(each), each.quality.psnr))
+    yield "PSNR against speed", svg.lines(scores, "frames a second, into each sink", "dB, luma", joined=False)
+    paint = svg.colours([name for each in results for name in each.stages])
+    shares = [(named(each.case), {name: stage.share for name, stage in each.stages.items()}) for each in results]
+    yield "Where the stages' time goes", svg.stacks(shares, paint)
+    yield "Scaling by threads", _scaling(results, "threads", lambda case: case.threads, threads=0)
+    yield "Scaling by size", _scaling(results, "megapixels of a frame of the result", megapixels, size="")
+    for each in results:
+        yield f"A stretch of {named(each.case)}", svg.spans(each.timeline, paint, "ms") if each.timeline else ""
 
 
 def _scaling(results: list[Measured], across: str, value: Callable[[Case], float], **without: Any) -> str:
@@ -63,18 +66,17 @@ def _scaling(results: list[Measured], across: str, value: Callable[[Case], float
     for each in results:
         series.setdefault(replace(each.case, **without), []).append(each)
     points = {
-        named(group[0]): [(value(each.case), fps(each) * megapixels(each.case)) for each in group]
-        for group in series.values()
+        named(case): [(value(each.case), fps(each) * megapixels(each.case)) for each in group]
+        for case, group in series.items()
         if len(group) > 1
     }
     return svg.lines(points, across, "megapixels of the result a second")
 
 
-def named(measured: Measured) -> str:
+def named(case: Case) -> str:
     """Short, for a plot."""
-    case = measured.case
     precision = "" if case.precision == "auto" else case.precision
-    threads = f"{case.threads} threads" if case.threads else ""
+    threads = counted(case.threads, "thread") if case.threads else ""
     backend = "" if case.backend == "auto" else case.backend
     return " ".join(filter(None, (case.network, case.size, precision, threads, backend, case.sink)))
 
