@@ -16,6 +16,7 @@ from strong import assert_close, luma_model, planes, spec
 from vsr.backends.lanes import fill_lanes
 from vsr.backends.pytorch.evaluator import Evaluator
 from vsr.backends.subpixel import SUFFIX, shuffle, subpixels
+from vsr.backends.unsigned import unsigned
 from vsr.frame import SUBSAMPLING, Plane, Planes
 from vsr.graph import FrameSpec, chroma_kernel, describe
 from vsr.models import LumaModel
@@ -228,6 +229,41 @@ def test_narrow_convolutions_are_grouped() -> None:
         graph = fill_lanes(narrow, 16).graph
         strides = [list(a.ints) for node in graph.node if node.op_type == "Conv" for a in node.attribute]
         assert [strides.count([1, group]) for group in (2, 4)] == [3, 3], "three of 8 outputs; last, u and v"
+
+
+@pytest.mark.parametrize("depth", [8, 10])
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("size", [(24, 18), (23, 17)])
+def test_unsigned_codes_give_the_same_samples(depth: int, scale: int, size: tuple[int, int]) -> None:
+    model, what = luma_model(scale, channels=16, int8=True), spec("420", depth, size)
+    signed = subpixels(describe(model, what), scale)
+    rewritten = unsigned(signed)
+    kinds = [node.op_type for node in rewritten.graph.node]
+    assert kinds.count("QuantizeLinear") == 4 - (depth == 8), "8-bit samples are codes already"
+    assert "Sub" not in kinds
+    given = [torch.from_numpy(plane[None, None]) for plane in planes(what)]
+    results = [[result.numpy() for result in Evaluator(proto)(*given)] for proto in (rewritten, signed)]
+    assert_close(*results, codes=1 << depth - 8, share=0.005)  # where a sum lies between two codes
+
+
+def _read_twice(graph: GraphProto) -> None:
+    graph.node[-2].input[0] = "more"
+    graph.node.insert(len(graph.node) - 2, helper.make_node("ReduceMax", ["conv1"], ["most"]))
+    graph.node.insert(len(graph.node) - 2, helper.make_node("Add", ["conv3", "most"], ["more"]))
+
+
+def _centred_elsewhere(graph: GraphProto) -> None:
+    middle = numpy_helper.from_array(np.float32(127), "middle")
+    next(tensor for tensor in graph.initializer if tensor.name == "middle").CopyFrom(middle)
+
+
+@pytest.mark.parametrize("change", [None, _read_twice, _centred_elsewhere])
+def test_codes_of_other_networks_stay_signed(change: Callable[[GraphProto], None] | None) -> None:
+    model = luma_model(2, int8=True, same=change is None)
+    if change is not None:
+        change(model.proto.graph)
+    described = describe(model, spec("grey", 8, (24, 18)))
+    assert unsigned(described) == described
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])

@@ -17,6 +17,7 @@ from vsr.backends import import_openvino, openvino_core
 from vsr.backends.engine import QueuedEngine, threads_and_streams
 from vsr.backends.lanes import fill_lanes
 from vsr.backends.subpixel import SUFFIX, shuffle, subpixels
+from vsr.backends.unsigned import unsigned
 from vsr.errors import InputError
 from vsr.frame import Frame, Plane, Planes
 from vsr.graph import FrameSpec, Part, describe
@@ -87,9 +88,9 @@ class OpenVINOEngine(QueuedEngine["_Running"]):
 
 
 def for_cpu(model: LumaModel, spec: FrameSpec, part: Part) -> ModelProto:
-    """The description of one part, its end and its narrow convolutions rewritten for this processor."""
+    """The description of one part, its end, its codes and its narrow convolutions rewritten for this processor."""
     lanes = 16 if "avx512f" in processor_flags() else 8
-    return fill_lanes(subpixels(describe(model, spec, part=part), model.scale), lanes)
+    return fill_lanes(unsigned(subpixels(describe(model, spec, part=part), model.scale)), lanes)
 
 
 class _Part:
