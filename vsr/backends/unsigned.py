@@ -90,9 +90,8 @@ class _Shifted:
         features, kernel, bias = node.input
         codes, scales = (self.arrays[name].astype(np.float64) for name in self.makers[kernel].input[:2])
         sums = scales * codes.sum(axis=(1, 2, 3))
-        return (self.arrays[bias] - self.shifts[features] * sums + self.shifts.get(node.output[0], 0)).astype(
-            np.float32
-        )
+        shifted = self.arrays[bias] - self.shifts[features] * sums + self.shifts.get(node.output[0], 0)
+        return np.asarray(shifted, np.float32)
 
     def _read_codes(self, node: NodeProto) -> None:
         """Samples that were 8-bit codes needn't be made codes again: a quantiser reads them before they are cast."""
