@@ -8,8 +8,8 @@ others had more than BUSY of the machine are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import comb
 from statistics import median
 from types import MappingProxyType
@@ -53,8 +53,8 @@ class Difference:
     measure: str
     change: float
     chance: float
-    verdict: Verdict
     rounds: tuple[int, int]
+    verdict: Verdict = "can't tell"
 
 
 def compare(before: Result, after: Result) -> list[Difference]:
@@ -66,12 +66,9 @@ def compare(before: Result, after: Result) -> list[Difference]:
     pairs = [(known[measured.case], measured) for measured in after.measured if measured.case in known]
     if not pairs:
         raise InputError("the two results have no case in common; measure both with the same options")
-    tests = list(_tests(pairs))
-    levels = _levels([chance for *_, chance, _ in tests])
-    return [
-        Difference(case, name, change, chance, _verdict(name, change, chance, level, rounds, len(tests)), rounds)
-        for (case, name, change, chance, rounds), level in zip(tests, levels, strict=True)
-    ]
+    tests = [_tested(*pair, name) for pair in pairs for name in MEASURES]
+    levels = _levels([test.chance for test in tests])
+    return [replace(test, verdict=_verdict(test, level, len(tests))) for test, level in zip(tests, levels, strict=True)]
 
 
 def remarks(before: Result, after: Result) -> list[str]:
@@ -91,16 +88,12 @@ def remarks(before: Result, after: Result) -> list[str]:
     return lines
 
 
-def _tests(
-    pairs: Sequence[tuple[Measured, Measured]],
-) -> Iterator[tuple[Case, str, float, float, tuple[int, int]]]:
-    for before, after in pairs:
-        quiet = _quiet(before.rounds), _quiet(after.rounds)
-        for name, measure in MEASURES.items():
-            old, new = ([measure.time(done) for done in rounds] for rounds in quiet)
-            change = median(b / a for a in old for b in new) - 1 if old and new else 0.0
-            chance = min(1.0, 2 * (rank_sum(old, new) if change > 0 else rank_sum(new, old)))
-            yield before.case, name, change, chance, (len(old), len(new))
+def _tested(before: Measured, after: Measured, name: str) -> Difference:
+    """The test of one measure; what it means is still to be said."""
+    old, new = ([MEASURES[name].time(done) for done in _quiet(measured.rounds)] for measured in (before, after))
+    change = median(b / a for a in old for b in new) - 1 if old and new else 0.0
+    chance = min(1.0, 2 * (rank_sum(old, new) if change > 0 else rank_sum(new, old)))
+    return Difference(before.case, name, change, chance, (len(old), len(new)))
 
 
 def _quiet(rounds: Sequence[Round]) -> list[Round]:
@@ -117,12 +110,12 @@ def _levels(chances: Sequence[float]) -> list[float]:
     return levels
 
 
-def _verdict(name: str, change: float, chance: float, level: float, rounds: tuple[int, int], tests: int) -> Verdict:
-    if 2 / comb(sum(rounds), rounds[0]) > LEVEL / tests:
+def _verdict(test: Difference, level: float, tests: int) -> Verdict:
+    if 2 / comb(sum(test.rounds), test.rounds[0]) > LEVEL / tests:
         return "can't tell"
-    if chance > level or abs(change) < MEASURES[name].least:
+    if test.chance > level or abs(test.change) < MEASURES[test.measure].least:
         return "same"
-    return "slower" if change > 0 else "faster"
+    return "slower" if test.change > 0 else "faster"
 
 
 def rank_sum(low: Sequence[float], high: Sequence[float]) -> float:
