@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from vsr.bench import svg
-from vsr.bench.page import named, page
+from vsr.bench.page import page
 from vsr.bench.result import Absent, Case, Measured, Quality, Result, Round, Stage
 
 DONE = Round(fps=40.0, seconds=3.0, first_frame=0.6, peak_mib=300.0)
@@ -52,7 +52,7 @@ def test_the_page_is_whole_and_its_drawings_well_formed() -> None:
 def test_scaling_is_drawn_where_there_are_several(cases: list[Case], title: str) -> None:
     drawn = re.findall(rf"<h2>{title}</h2>.*?(?=<h2>)", shown(*cases))
     assert len(drawn) == 1
-    series = named(cases[0]).replace(" 1 thread", "").replace(" 360p", "")
+    series = cases[0].name.replace(" 1 thread", "").replace(" 360p", "")
     assert set(re.findall(r"<title>(.*?)</title>", drawn[0])) == {series}, "named by what its points have in common"
     assert "Scaling" not in shown(cases[0])
 
@@ -69,7 +69,7 @@ def test_a_stage_has_one_colour_on_the_page() -> None:
 
 @pytest.mark.parametrize("drawn", [svg.bars, lambda rows, _: svg.stacks([(name, {}) for name, _ in rows], {})])
 def test_no_label_is_cut(drawn: Callable[[list[tuple[str, float]], str], str]) -> None:
-    longest = named(Case(network="u2-m4c32", size="1080p", precision="float32", threads=16, backend="openvino"))
+    longest = Case(network="u2-m4c32", size="1080p", precision="float32", threads=16, backend="openvino").name
     rights = re.findall(r'<text x="([\d.]+)"[^>]*text-anchor="end"', drawn([("a", 1), (longest, 4)], "fps"))
     assert {float(right) >= svg.LETTER * len(longest) for right in rights} == {True}
 

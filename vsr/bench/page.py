@@ -11,7 +11,6 @@ from typing import Any
 from vsr.bench import svg
 from vsr.bench.result import Case, Measured, Result
 from vsr.bench.run import pixels
-from vsr.report import counted
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:760px;margin:2em auto;padding:0 1em}
 svg{max-width:100%;height:auto;font-size:12px;fill:currentColor}table{border-collapse:collapse}td{padding:0 1em 0 0}
@@ -45,19 +44,19 @@ def fps(measured: Measured) -> float:
 
 
 def _plots(results: list[Measured]) -> Iterator[tuple[str, str]]:
-    yield "Frames a second", svg.bars([(named(each.case), fps(each)) for each in results], "fps")
+    yield "Frames a second", svg.bars([(each.case.name, fps(each)) for each in results], "fps")
     scores: dict[str, list[svg.Point]] = {}
     for each in results:
         if each.quality:
-            scores.setdefault(named(replace(each.case, sink="")), []).append((fps(each), each.quality.psnr))
+            scores.setdefault(replace(each.case, sink="").name, []).append((fps(each), each.quality.psnr))
     yield "PSNR against speed", svg.lines(scores, "frames a second, into each sink", "dB, luma", joined=False)
     paint = svg.colours([name for each in results for name in each.stages])
-    shares = [(named(each.case), {name: stage.share for name, stage in each.stages.items()}) for each in results]
+    shares = [(each.case.name, {name: stage.share for name, stage in each.stages.items()}) for each in results]
     yield "Where the stages' time goes", svg.stacks(shares, paint)
     yield "Scaling by threads", _scaling(results, "threads", lambda case: case.threads, threads=0)
     yield "Scaling by size", _scaling(results, "megapixels of a frame of the result", megapixels, size="")
     for each in results:
-        yield f"A stretch of {named(each.case)}", svg.spans(each.timeline, paint, "ms") if each.timeline else ""
+        yield f"A stretch of {each.case.name}", svg.spans(each.timeline, paint, "ms") if each.timeline else ""
 
 
 def _scaling(results: list[Measured], across: str, value: Callable[[Case], float], **without: Any) -> str:
@@ -66,19 +65,11 @@ def _scaling(results: list[Measured], across: str, value: Callable[[Case], float
     for each in results:
         series.setdefault(replace(each.case, **without), []).append(each)
     points = {
-        named(case): [(value(each.case), fps(each) * megapixels(each.case)) for each in group]
+        case.name: [(value(each.case), fps(each) * megapixels(each.case)) for each in group]
         for case, group in series.items()
         if len(group) > 1
     }
     return svg.lines(points, across, "megapixels of the result a second")
-
-
-def named(case: Case) -> str:
-    """Short, for a plot."""
-    precision = "" if case.precision == "auto" else case.precision
-    threads = counted(case.threads, "thread") if case.threads else ""
-    backend = "" if case.backend == "auto" else case.backend
-    return " ".join(filter(None, (case.network, case.size, precision, threads, backend, case.sink)))
 
 
 def _words(value: object) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr.errors import InputError
+from vsr.report import counted
 from vsr.settings import Backend, Precision
 
 VERSION = 1
@@ -32,8 +33,15 @@ class Case:
     sink: str = "null"
     scale: int = 2
 
+    @property
+    def name(self) -> str:
+        """Short, for tables and plots: what isn't left to vsr."""
+        threads = counted(self.threads, "thread") if self.threads else ""
+        parts = (self.network, self.size, self.precision, threads, self.backend, self.sink)
+        return " ".join(part for part in parts if part not in ("", "auto"))
+
     def __str__(self) -> str:
-        threads = f" {self.threads} threads" if self.threads else ""
+        threads = f" {counted(self.threads, 'thread')}" if self.threads else ""
         return f"{self.network} {self.size} x{self.scale} {self.precision} {self.backend}{threads} into {self.sink}"
 
 

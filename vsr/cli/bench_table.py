@@ -65,7 +65,7 @@ def _cases(results: list[Measured]) -> Table:
         rounds, quality = measured.rounds, measured.quality
         joules = [done.joules / measured.frames for done in rounds if done.joules is not None]
         table.add_row(
-            _named(measured),
+            measured.case.name,
             f"{median(done.fps for done in rounds):.1f}",
             f"{measured.cold.first_frame:.2f}" if measured.cold else "",
             f"{median(done.first_frame for done in rounds):.2f}",
@@ -82,9 +82,9 @@ def _stages(results: list[Measured]) -> Table:
     table = _table("milliseconds a call", ("stage", "calls", "p50", "p95", "p99", "share"))
     for measured in results:
         for name, stage in measured.stages.items():
-            table.add_row(_named(measured), name, *_times(stage), f"{stage.share:.0%}")
+            table.add_row(measured.case.name, name, *_times(stage), f"{stage.share:.0%}")
         for name, stage in measured.alone.items():
-            table.add_row(_named(measured), f"alone: {name}", *_times(stage), "")
+            table.add_row(measured.case.name, f"alone: {name}", *_times(stage), "")
     return table
 
 
@@ -98,10 +98,3 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     return table
-
-
-def _named(measured: Measured) -> str:
-    case = measured.case
-    precision = measured.engine.partition(" cpu ")[2].partition(",")[0] or case.precision
-    threads = f" {case.threads} threads" if case.threads else ""
-    return f"{case.network} {case.size} {precision}{threads} {case.sink}"
