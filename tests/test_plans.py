@@ -213,6 +213,14 @@ def test_cleaning_takes_the_oldest(cache: PlanCache, clean: Callable[[PlanCache]
     assert files - {"x"} == set(digests[3 - left :])
 
 
+def test_a_small_plan_goes_before_a_large_one_used_later(cache: PlanCache) -> None:
+    digests = three(cache)
+    cache.stored()[1].path.write_bytes(b"plan" * 5)
+    then = time.time() - 2 * 86400
+    os.utime(cache.stored()[0].path, (then, then))
+    assert [plan.digest for plan in cache.clean(larger=25)] == digests[:2], "older ones go first, however small"
+
+
 def test_cleaning_everything_takes_the_timing_caches_too(cache: PlanCache) -> None:
     three(cache)
     cache.clean(older=1)

@@ -118,20 +118,19 @@ class PlanCache:
                 plans.append(_described(path))
         return sorted(plans, key=lambda plan: plan.used, reverse=True)
 
-    def clean(self, *, older: float = 0.0, larger: int = 0, now: float | None = None) -> list[StoredPlan]:
+    def clean(self, *, older: float = 0.0, larger: int = 0) -> list[StoredPlan]:
         """Deletes plans that weren't used for `older` seconds, and of the rest the oldest while all take over `larger`.
 
         With both 0 everything goes, timing caches too. Returns what was deleted; a plan that is being built stays.
         """
-        now, total, gone = time.time() if now is None else now, 0, []
-        for plan in self.stored():
-            total += plan.nbytes
+        now, plans, gone = time.time(), self.stored(), []
+        total = sum(plan.nbytes for plan in plans)
+        for plan in reversed(plans):
             if now - plan.used > older > 0 or total > larger > 0 or not (older or larger):
                 total -= plan.nbytes
                 gone.append(plan)
-        for plan in gone:
-            self._remove(plan.digest)
-            (self.folder / f"{plan.digest}.lock").unlink(missing_ok=True)
+                self._remove(plan.digest)
+                (self.folder / f"{plan.digest}.lock").unlink(missing_ok=True)
         if not (older or larger):
             for path in [*self.folder.glob("*.timing"), *self.folder.glob("*.tmp")]:
                 path.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vsr.cli.options import OneLine, dimensions, size_in_bytes
 from vsr.errors import OutputError, UsageError, VsrError
+from vsr.report import counted
 from vsr.settings import HARDWARE, SCALES, TILINGS, WEIGHTS, EngineSettings, PlanSettings
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _clean(arguments: argparse.Namespace) -> None:
     from vsr.planning import clean
 
     gone = clean(older=arguments.older_than * 86400, larger=arguments.keep)
-    print(f"{len(gone)} plan{'' if len(gone) == 1 else 's'} deleted, {sum(p.nbytes for p in gone) / 2**20:.1f}M")
+    print(f"{counted(len(gone), 'plan')} deleted, {sum(p.nbytes for p in gone) / 2**20:.1f}M")
 
 
 def _parser() -> argparse.ArgumentParser:
