@@ -99,13 +99,13 @@ def process(case: Case, clip: Path, cache: Path) -> tuple[Outcome, Round]:
     """A run in a process of its own. Raises RunFailedError."""
     environment = {**os.environ, "VSR_CACHE": str(cache)}
     cache.mkdir(exist_ok=True)
-    energy, busy, own = Energy.now(), Busy.now(), _children()
+    energy, busy, own = Energy.now(), Busy.now(), children_seconds()
     order = Order(case=case, clip=str(clip), output=str(cache / "out.mp4"), begin=time.perf_counter())
     command = [sys.executable, "-m", "vsr.bench.once"]
     done = subprocess.run(
         command, input=json.dumps(asdict(order)), env=environment, capture_output=True, text=True, check=False
     )
-    own = _children() - own
+    own = children_seconds() - own
     if done.returncode:
         line = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
         raise RunFailedError(f"{case}: {line}", done.returncode)
@@ -121,7 +121,7 @@ def process(case: Case, clip: Path, cache: Path) -> tuple[Outcome, Round]:
     )
 
 
-def _children() -> float:
+def children_seconds() -> float:
     """Seconds of a core that ended processes of this one took."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
