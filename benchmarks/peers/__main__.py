@@ -29,6 +29,7 @@ from vsr.bench.machine import machine
 from vsr.bench.run import pixels
 from vsr.errors import UsageError, VsrError
 from vsr.settings import SCALES
+from vsr.target import check_output
 
 WIDEST = 160
 
@@ -53,15 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measured(options: argparse.Namespace) -> list[Table]:
     """Raises VsrError for options and inputs that are none."""
-    names = [peer.name for peer in peers(None)]
-    chosen = [name for name in names if not options.peers or any(map(name.startswith, options.peers))]
-    if not chosen or options.frames < 2 or options.rounds < 1:
-        raise UsageError(f"--frames at least 2, --rounds at least 1, --peers of: {', '.join(names)}")
+    chosen = _chosen(options)
     models = options.models and str(options.models.resolve())
     tables = []
-    for size in ["of the input"] if options.input else options.sizes:
+    for size in options.sizes[:1] if options.input else options.sizes:
         with tempfile.TemporaryDirectory(prefix="vsr-peers-") as folder:
-            _say(f"clip: {size}")
             clip = _clip(Path(folder), size, options)
             orders = [
                 Order(work="time", peer=name, clip=clip, seconds=options.seconds, models=models) for name in chosen
@@ -72,10 +69,24 @@ def _measured(options: argparse.Namespace) -> list[Table]:
     return tables
 
 
-def _clip(folder: Path, size: str, options: argparse.Namespace) -> Clip:
+def _chosen(options: argparse.Namespace) -> list[str]:
+    """Names of peers. Raises VsrError for options that can't be meant, or would fail only at the end."""
+    names = [peer.name for peer in peers(None)]
+    chosen = [name for name in names if not options.peers or any(map(name.startswith, options.peers))]
+    if not chosen or options.frames < 2 or options.rounds < 1:
+        raise UsageError(f"--frames at least 2, --rounds at least 1, --peers of: {', '.join(names)}")
+    if options.models and not options.models.is_dir():
+        raise UsageError(f"--models {options.models}: no such folder")
+    if options.json:
+        check_output("-", str(options.json), overwrite=True)
+    return chosen
+
+
+def _clip(folder: Path, size: tuple[int, int], options: argparse.Namespace) -> Clip:
+    _say("the clip")
     if options.input:
         return of_video(folder, str(options.input), options.scale, options.frames)
-    return drawn(folder, pixels(size), options.scale, options.frames)
+    return drawn(folder, size, options.scale, options.frames)
 
 
 def _named(clip: Clip, options: argparse.Namespace) -> str:
@@ -113,7 +124,14 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     p.add_argument("--input", type=Path, metavar="FILE", help="a video, reduced first (default: a drawn scene)")
-    p.add_argument("--sizes", nargs="+", default=["540p"], metavar="SIZE", help="of the drawn scene, before upscaling")
+    p.add_argument(
+        "--sizes",
+        nargs="+",
+        type=pixels,
+        default=[pixels("540p")],
+        metavar="SIZE",
+        help="of the drawn scene, 540p or WxH",
+    )
     p.add_argument("--scale", type=int, choices=SCALES, default=2)
     p.add_argument("--frames", type=int, default=120, help="of the scene or video; they are played to and fro")
     p.add_argument("--rounds", type=int, default=5)

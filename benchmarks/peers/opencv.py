@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from benchmarks.peers.ours import shipped
 from benchmarks.peers.peer import CORES, Clip, Upscale, resized, with_chroma
+from benchmarks.peers.subpixel import sub_pixel
 from vsr.errors import Unavailable
 from vsr.frame import Plane, Planes
+from vsr.models import load
 
 Open = Callable[[Clip], tuple[Upscale, str]]
 SUFFIXES = (".pb", ".onnx")  # up to OpenCV 4, and later
@@ -48,17 +50,18 @@ def superres(algorithm: str, stem: str, folder: Path | None) -> Open:
             luma, *chroma = planes
             return model.upsample(luma), *(resized(plane, clip.scale, cv2.INTER_CUBIC) for plane in chroma)
 
-        return upscale, engine
+        return upscale, f"{engine} float32"
 
     return open
 
 
 def network(name: str) -> Open:
-    """A network of ours in cv2.dnn, on its default backend."""
+    """A network of ours in cv2.dnn, on its default backend; FSRCNN in the form that is fast there."""
 
     def open(clip: Clip) -> tuple[Upscale, str]:
         engine = _ready()
-        net = cv2.dnn.readNetFromONNX(str(shipped(name, clip.scale).path))
+        model = sub_pixel(load(shipped(name, clip.scale)).proto, clip.scale)
+        net = cv2.dnn.readNetFromONNX(np.frombuffer(model.SerializeToString(), np.uint8))
 
         def luma(plane: Plane) -> NDArray[np.float32]:
             net.setInput(cv2.dnn.blobFromImage(plane, 1 / 255))
