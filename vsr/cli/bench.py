@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vsr.cli.ending import ended
 from vsr.cli.options import OneLine, dimensions
-from vsr.errors import InputError, UsageError, VsrError
+from vsr.errors import InputError, UsageError
 from vsr.networks.table import NETWORKS
 from vsr.settings import BACKENDS, PRECISIONS, SCALES
 
 if TYPE_CHECKING:
     from vsr.bench.result import Result
 
-INTERRUPTED = 130
 NAMED = ("360p", "540p", "720p", "1080p")
 FRAMES, ROUNDS = 120, 15
 QUICK_FRAMES, QUICK_ROUNDS = 48, 5
@@ -33,14 +33,10 @@ exit codes: 0, 1 something got slower (compare), 2 usage, 3 input, 4 output, 130
 def main(argv: list[str] | None = None) -> int:
     """Returns 0, 1 when something got slower, or the exit code of the error it printed."""
     words = sys.argv[1:] if argv is None else argv
-    try:
-        return _compare(words[1:]) if words[:1] == ["compare"] else _bench(parser().parse_args(words))
-    except VsrError as error:
-        print(f"vsr-bench: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("vsr-bench: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    if words[:1] == ["compare"]:
+        return ended("vsr-bench", lambda: _compare(words[1:]))
+    arguments = parser().parse_args(words)
+    return ended("vsr-bench", lambda: _bench(arguments))
 
 
 def parser() -> argparse.ArgumentParser:

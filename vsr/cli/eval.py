@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
+from vsr.cli.ending import ended
 from vsr.cli.options import OneLine, dimensions
-from vsr.errors import InputError, OutputError, UsageError, VsrError
+from vsr.errors import InputError, UsageError
 from vsr.settings import SCALES
 
-INTERRUPTED = 130
 NETWORKS = {"networks", "scales", "engines", "frame", "plot"}
 TAKEN = {  # which options mean something for what is given
     "a folder of pictures": NETWORKS,
@@ -34,27 +33,18 @@ def main(argv: list[str] | None = None) -> int:
     """Returns 0, 5 when a video was damaged, or the exit code of the error it printed."""
     words = sys.argv[1:] if argv is None else argv  # as in vsr.cli.run
     arguments = _parser().parse_args(words) if "--" in words else _parser().parse_intermixed_args(words)
-    try:
-        _check(arguments)
-        if arguments.results:
-            from vsr.cli.pairs import compare_all
+    return ended("vsr-eval", lambda: _eval(arguments))
 
-            return compare_all(arguments)
-        from vsr.cli.scores import score_networks
 
-        score_networks(arguments)
-    except VsrError as error:
-        print(f"vsr-eval: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:  # a name too long, a pipe that nobody reads
-        named = error.filename or "standard output"
-        print(f"vsr-eval: {named}: {error.strerror or error}", file=sys.stderr)
-        if isinstance(error, BrokenPipeError):  # Python would complain once more when it ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return InputError.exit_code if error.filename else OutputError.exit_code
-    except KeyboardInterrupt:
-        print("vsr-eval: interrupted", file=sys.stderr)
-        return INTERRUPTED
+def _eval(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    if arguments.results:
+        from vsr.cli.pairs import compare_all
+
+        return compare_all(arguments)
+    from vsr.cli.scores import score_networks
+
+    score_networks(arguments)
     return 0
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vsr.cli.ending import ended
 from vsr.cli.options import OneLine, dimensions, size_in_bytes
-from vsr.errors import OutputError, UsageError, VsrError
+from vsr.errors import UsageError
 from vsr.report import counted
 from vsr.settings import HARDWARE, SCALES, TILINGS, WEIGHTS, EngineSettings, PlanSettings
 
 if TYPE_CHECKING:
     from vsr.plans import StoredPlan
 
-INTERRUPTED = 130
 EPILOG = """A plan is what TensorRT makes of a network for one GPU, one size and one kind of samples. vsr-run builds the
 one it needs and keeps it; a plan built ahead saves that wait. A run takes the plan that was used last, so one built
 here with other settings is used from then on. Plans are code: they are kept in a folder that only you can write to.
@@ -29,18 +28,7 @@ exit codes: 0, 1 TensorRT or the GPU failed, 2 usage, 3 input, 4 cache folder, 6
 def main(argv: list[str] | None = None) -> int:
     """Returns 0, or the exit code of the error it printed."""
     arguments = _parser().parse_args(argv)
-    try:
-        arguments.do(arguments)
-    except VsrError as error:
-        print(f"vsr-plan: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:  # Python would complain once more when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OutputError.exit_code
-    except KeyboardInterrupt:
-        print("vsr-plan: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return ended("vsr-plan", lambda: arguments.do(arguments))
 
 
 def _build(arguments: argparse.Namespace) -> None:

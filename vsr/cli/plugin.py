@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from vsr.errors import UsageError, VsrError
+from vsr.cli.ending import ended
+from vsr.errors import UsageError
 
 ABOUT = """puts one small file where GStreamer's Python loader looks, so that gst-launch-1.0 and every program
 that uses GStreamer know the element vsrupscale"""
@@ -15,11 +16,7 @@ that uses GStreamer know the element vsrupscale"""
 def main(argv: list[str] | None = None) -> int:
     """Returns 0, or the exit code of the error said in one line; `where` returns 1 when the file isn't there."""
     arguments = _parser().parse_args(argv)
-    try:
-        return _do(arguments.what, arguments.folder)
-    except VsrError as error:
-        print(f"vsr-plugin: {error}", file=sys.stderr)
-        return error.exit_code
+    return ended("vsr-plugin", lambda: _do(arguments.what, arguments.folder))
 
 
 def _do(what: str, folder: Path | None) -> int:

@@ -7,26 +7,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vsr.errors import UsageError, VsrError
-from vsr.training.recipe import Recipe, find, known
+from vsr.cli.ending import ended
+from vsr.errors import UsageError
+from vsr.training.recipe import find, known
 
 
 def main(argv: list[str] | None = None) -> int:
     """Returns 0, or the exit code of the error it printed."""
     arguments = _parser().parse_args(argv)
-    try:
-        recipe = find(arguments.recipe)
-        recipe = recipe if arguments.steps is None else recipe.shortened(arguments.steps)
-        _train(recipe if arguments.batch is None else recipe.with_batch(arguments.batch), arguments)
-    except VsrError as error:
-        print(f"vsr-train: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return ended("vsr-train", lambda: _train(arguments))
 
 
-def _train(recipe: Recipe, arguments: argparse.Namespace) -> None:
+def _train(arguments: argparse.Namespace) -> None:
     from vsr.training.train import train, train_int8
 
+    recipe = find(arguments.recipe)
+    recipe = recipe if arguments.steps is None else recipe.shortened(arguments.steps)
+    recipe = recipe if arguments.batch is None else recipe.with_batch(arguments.batch)
     data, out, clips = arguments.data, arguments.out, arguments.clips
     how: Any = {"clips": clips, "devices": arguments.devices, "resume": arguments.resume}
     if clips is not None and recipe.degradation != "stream":
