@@ -22,7 +22,7 @@ def lines(snapshot: Snapshot, sizes: str, *, enlarged: bool, keys: str) -> list[
         keys: what they do; may be empty.
     """
     s = snapshot
-    rung = s.rung if s.every == 1 else f"{s.rung}, every {s.every}nd frame"
+    rung = s.rung if s.every == 1 else f"{s.rung}, every second frame"
     stages = "  ".join(f"{name} {spread.p50:.1f}" for name, spread in s.stages.items())
     text = [
         f"{'OFF (plainly enlarged)' if enlarged else rung}  {sizes}",
