@@ -22,6 +22,7 @@ from vsr.device.protocol import Closable, Device, DeviceError, DeviceMemoryError
 from vsr.device.slots import FrameTimes, Slot
 from vsr.frame import Frame, Lease, Planes
 from vsr.graph import FrameSpec
+from vsr.report import counted
 
 SLOTS = 3
 
@@ -77,7 +78,7 @@ class SlotEngine(QueuedEngine["_Running"]):
                 raise
         count = len(self._free)
         super().__init__(spec, scale, count, self._results)
-        self.label = f"{executor.label}, {count} slot{'s' if count > 1 else ''}, {device.layer}"
+        self.label = f"{executor.label}, {counted(count, 'slot')}, {device.layer}"
 
     @property
     def leased(self) -> int:

@@ -22,6 +22,7 @@ from vsr.errors import InputError
 from vsr.frame import Frame, Plane, Planes
 from vsr.graph import FrameSpec, Part, describe
 from vsr.models import LumaModel, ModelChoice, load, processor_flags
+from vsr.report import counted
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -60,7 +61,7 @@ class OpenVINOEngine(QueuedEngine["_Running"]):
             parts.append(_Part(model, spec, "chroma", {**options, "INFERENCE_PRECISION_HINT": "f32"}))
         self._free = [[_Request(part) for part in parts] for _ in range(streams + 1)]
         precision = running_precision(parts[0].compiled)
-        self.label = f"openvino cpu {precision}, {threads} thread{'s' if threads > 1 else ''}"
+        self.label = f"openvino cpu {precision}, {counted(threads, 'thread')}"
 
     def close(self) -> None:
         self.reset()

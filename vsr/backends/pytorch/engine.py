@@ -13,6 +13,7 @@ from vsr.backends.pytorch.evaluator import Evaluator
 from vsr.frame import Frame, Planes
 from vsr.graph import FrameSpec, describe
 from vsr.models import ModelChoice, load
+from vsr.report import counted
 
 
 class PyTorchEngine(QueuedEngine["_Computed"]):
@@ -27,7 +28,9 @@ class PyTorchEngine(QueuedEngine["_Computed"]):
             torch.set_num_threads(threads)
         super().__init__(spec, choice.scale, 1)
         self._evaluator = Evaluator(describe(load(choice), spec))
-        self.label = f"pytorch {choice.precision} in float32 arithmetic, cpu, {torch.get_num_threads()} threads"
+        self.label = (
+            f"pytorch {choice.precision} in float32 arithmetic, cpu, {counted(torch.get_num_threads(), 'thread')}"
+        )
 
     def _start(self, frame: Frame, out: Planes | None) -> _Computed:
         planes = [torch.tensor(plane[None, None]) for plane in frame.planes]
