@@ -148,7 +148,7 @@ def test_the_watch_counts_from_the_first_frame() -> None:
 
 def test_rounds_are_interleaved_and_what_fails_is_absent() -> None:
     ran: list[str] = []
-    fps = {MEASURE: iter([90.0, 110.0, 100.0]), "slow": iter([1.0, 2.0, 4.0])}
+    fps = {MEASURE: iter([90.0, 110.0, 100.0]), "slow": iter([1.0, 2.0, 4.0]), "slower": iter([0.9])}
 
     def run(order: Order) -> dict[str, Any]:
         ran.append(f"{order.work} {order.peer}")
@@ -159,18 +159,18 @@ def test_rounds_are_interleaved_and_what_fails_is_absent() -> None:
         speed = next(fps.get(order.peer, iter([1.0])))
         return {"engine": "fake", "fps": speed, "frames": 9, "peak_mib": 5 * speed}
 
-    names = [MEASURE, "missing", "slow", "breaks"]
+    names = [MEASURE, "missing", "slow", "slower", "breaks"]
     clip = Clip(path="", truth="", width=2, height=2, scale=2)
     table = Table(clip="a clip")
-    compare(table, [Order(work="time", peer=name, clip=clip) for name in names], 3, run)
+    compare(table, [Order(work="time", peer=name, clip=clip, seconds=1) for name in names], 3, run)
     each = [f"time {MEASURE}", "time slow"]
-    both = [*each, "time breaks"]
-    assert ran == [f"judge {name}" for name in names] + both + both + each
+    first = [*each, "time slower", "time breaks"]
+    assert ran == [f"judge {name}" for name in names] + first + [*each, "time breaks"] + each
     assert table.absent == {"missing": "not here", "breaks": "not here"}
-    assert [row.name for row in table.rows] == [MEASURE, "slow"]
+    assert [row.name for row in table.rows] == [MEASURE, "slow", "slower"]
     shown = table.content()["rows"]
-    assert [row["fps"] for row in shown] == [100.0, 2.0]
-    assert [row["vsr_times"] for row in shown] == [1.0, 50.0]
+    assert [row["fps"] for row in shown] == [100.0, 2.0, 0.9]
+    assert [row["vsr_times"] for row in shown] == [1.0, 50.0, 100 / 0.9]
     assert shown[1]["peak_mib"] == 20.0
     assert table.rows[0].judged == Judged(psnr=30.0, ssim=0.9)
     assert table.rows[1].timed[2] == Timed(engine="fake", fps=4.0, frames=9, peak_mib=20.0)
