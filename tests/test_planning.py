@@ -185,6 +185,7 @@ def test_what_is_said_goes_to_standard_error(quiet: bool, capsys: pytest.Capture
         (["build"], 2, "name a video, or give --size"),
         (["build", "a.mp4", "--size", "64x48"], 2, "name a video, or give --size"),
         (["build", "--size", "64x48", "--depth", "16"], 2, "8 to 15 bits"),
+        (["build", "--size", "0x48"], 2, "size 0x48: sides are 1 at least"),
         (["build", "--size", "64x48", "--level", "9"], 2, "level be from 0 to 5"),
         (["clean"], 2, "say what: --all"),
         (["inspect", "abc"], 2, "no plans begin with 'abc'"),
@@ -203,6 +204,7 @@ def test_what_cannot_be_meant_is_one_line(
     said = capsys.readouterr().err
     assert error in said
     assert said.startswith("vsr-plan: ")
+    assert said.count("\n") == 1
 
 
 def test_a_run_goes_on_without_a_folder_it_cannot_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

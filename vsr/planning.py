@@ -34,7 +34,9 @@ def spec_of(source: str, engine: EngineSettings) -> tuple[EngineSettings, FrameS
 
 
 def plain_spec(size: tuple[int, int], depth: int) -> FrameSpec:
-    """Frames as most videos have them: 4:2:0, chroma to the left."""
+    """Frames as most videos have them: 4:2:0, chroma to the left. Raises UsageError for what no plan is for."""
+    if min(size) < 1:
+        raise UsageError(f"size {size[0]}x{size[1]}: sides are 1 at least")
     if not 8 <= depth <= 15:
         raise UsageError(f"depth {depth}: TensorRT takes 8 to 15 bits")
     return FrameSpec(format=PlanarFormat(depth=depth), width=size[0], height=size[1])
