@@ -26,6 +26,7 @@ def raising(error: BaseException) -> Callable[[], int]:
         (UsageError("say what"), 2, "say what"),
         (FileNotFoundError(2, "No such file or directory", "a.mp4"), 3, "a.mp4: No such file or directory"),
         (OSError(28, "No space left on device"), 4, "standard output: No space left on device"),
+        (MemoryError("17 TiB"), 6, "out of memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

@@ -27,7 +27,7 @@ EPILOG = """examples:
 
 fps: after the first frame and up to the very end, verification included; each round is a process of its own.
 
-exit codes: 0, 1 something got slower (compare), 2 usage, 3 input, 4 output, 130 interrupted"""
+exit codes: 0, 1 something got slower (compare), 2 usage, 3 input, 4 output, 6 memory, 130 interrupted"""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from vsr.errors import InputError, Interrupted, OutputError, VsrError
+from vsr.errors import InputError, Interrupted, MemoryLimitError, OutputError, VsrError
 
 
 def ended(program: str, do: Callable[[], int | None]) -> int:
@@ -17,6 +17,8 @@ def ended(program: str, do: Callable[[], int | None]) -> int:
         return code
     except VsrError as error:
         line, code = str(error), error.exit_code
+    except MemoryError:
+        line, code = "out of memory", MemoryLimitError.exit_code
     except OSError as error:  # a name too long, a pipe that nobody reads
         if isinstance(error, BrokenPipeError):  # Python would complain once more when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -26,7 +26,8 @@ PSNR and SSIM are of luma, means over pictures or frames; flicker is the mean ch
 codes, where the reference stands still (the reference has 0). ms: the network alone, at the precision named behind it.
 MAC/px: multiply-accumulates per input pixel.
 
-exit codes: 0, 2 usage, 3 input, 4 output, 5 compared but a file was damaged, 130 interrupted"""
+exit codes: 0, 2 usage, 3 input, 4 output, 5 compared but a file was damaged, 6 memory,
+130 interrupted"""
 
 
 def main(argv: list[str] | None = None) -> int:
