@@ -39,9 +39,7 @@ def started(screen: str, *words: str) -> subprocess.Popen[str]:
         (["--window", "0x7"], 3, "there is no window 0x7"),
         (["--screen", "full"], 2, "a region is WIDTHxHEIGHT+X+Y"),
         (["--screen", "700x480"], 3, "700x480+0+0 reaches beyond the screen, which is 640x480"),
-        (["--device", "/dev/video99"], 3, "no such device"),
         (["srt://host:1"], 2, "no streams by srt://"),
-        (["nowhere.mp4"], 3, "no such file"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(screen: str, words: list[str], code: int, said: str) -> None:
