@@ -20,13 +20,21 @@ from vsr.errors import OutputError
 from vsr.frame import Chroma, ChromaLocation, Colour, Frame, PlanarFormat, TrackFacts
 from vsr.live import overlay
 from vsr.live.grab import Place, X11Grab
-from vsr.live.painter import WEIGHTS, fitted
+from vsr.live.painter import fitted
 from vsr.live.protocol import Shown, Snapshot, Spread
 from vsr.live.window import KEYS, Window
 from vsr.live.x11 import Display
 from vsr.pictures import upright
 
 SIZE = (160, 120)
+KR_KB = {
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
 SPREAD = Spread(p50=12.3, p95=23.4, p99=34.5)
 
 
@@ -146,7 +154,7 @@ def expected(frame: Frame) -> np.ndarray:
     full = colour.range == 2
     luma = planes[0] / white if full else (planes[0] - 16 * step) / (219 * step)
     u, v = ((plane - 128 * step) / (white if full else 224 * step) for plane in planes[1:])
-    red, blue = WEIGHTS[colour.matrix]
+    red, blue = KR_KB[colour.matrix]
     r, b = luma + 2 * (1 - red) * v, luma + 2 * (1 - blue) * u
     g = (luma - red * r - blue * b) / (1 - red - blue)
     return np.clip(np.stack([b, g, r], -1), 0, 1) * 255
@@ -158,6 +166,8 @@ def expected(frame: Frame) -> np.ndarray:
         ("444", 8, 1, 1, "left"),
         ("444", 8, 2, 5, "left"),
         ("444", 10, 1, 9, "left"),
+        ("444", 8, 1, 4, "left"),
+        ("444", 8, 1, 7, "left"),
         ("420", 8, 1, 1, "left"),
         ("420", 8, 1, 6, "center"),
         ("420", 10, 2, 1, "topleft"),
