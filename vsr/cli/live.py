@@ -139,16 +139,12 @@ def _dispatch(args: argparse.Namespace, stop: Stop) -> int:
     from vsr.live.run import Ends, run
 
     def say(line: str) -> None:
-        _say(args, line)
+        if not args.quiet:
+            print(line, file=sys.stderr)
 
     with closing(open_source(settings, say)) as source:
         run(settings, Ends(source, open_sink(settings, say)), stats=args.stats, say=say, stop=stop)
     return 0
-
-
-def _say(args: argparse.Namespace, line: str) -> None:
-    if not args.quiet:
-        print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":
