@@ -247,6 +247,14 @@ def test_the_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert read(tmp_path / "a.json").measured[0].quality is None
 
 
+def test_nothing_measured_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--sizes", TINY, "--networks", "m4c8", "--frames", "4", "--rounds", "1", "--sinks", "null"]
+    assert main([*words, "--no-quality", "--precisions", "fp16", "--backends", "openvino"]) == 2
+    shown = capsys.readouterr()
+    assert "absent: " in shown.out
+    assert "every case is absent" in shown.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -99,6 +99,8 @@ def _bench(arguments: argparse.Namespace) -> int:
     result = bench(matrix, frames=frames, rounds=rounds, source=source, judged=judged, say=_say)
     show(result)
     _write(arguments, result)
+    if not result.measured:
+        raise UsageError("nothing was measured, as every case is absent")
     return 0
 
 
