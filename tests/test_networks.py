@@ -158,7 +158,7 @@ def test_deconvolution_equals_sub_pixel_convolution(name: str, scale: int) -> No
     model = build(name, scale)
     assert isinstance(model, FSRCNN)
     x = torch.rand(1, 1, 7 + 2 * model.context, 5 + 2 * model.context)
-    torch.testing.assert_close(model(x), model.forward_sub_pixel(x), rtol=0, atol=1e-5)
+    torch.testing.assert_close(model(x), model.sub_pixel()(x), rtol=0, atol=1e-5)
     usual = torch.nn.functional.conv_transpose2d(
         model.features(x), model.deconvolution.weight, model.deconvolution.bias, scale, 4, scale - 1
     )

@@ -19,13 +19,11 @@ from benchmarks.peers import ffmpeg, onnx_runtime, opencv, pytorch
 from benchmarks.peers.__main__ import main
 from benchmarks.peers.clip import JUDGED, drawn, of_video
 from benchmarks.peers.once import Judged, Order, Timed, judged
-from benchmarks.peers.ours import Ours, shipped
+from benchmarks.peers.ours import Ours
 from benchmarks.peers.peer import Clip, InProcess, Peer, Stopwatch
 from benchmarks.peers.rounds import Table, compare
 from benchmarks.peers.rows import MEASURE, peers
-from benchmarks.peers.subpixel import sub_pixel
 from vsr.errors import InputError, Unavailable
-from vsr.models import load
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES, SIZE = 6, (64, 48)
@@ -98,19 +96,6 @@ def test_other_libraries_give_what_vsr_gives_in_float(clip: Clip) -> None:
             continue
         compared += 1
     assert compared >= 2
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_a_deconvolution_is_a_sub_pixel_convolution(scale: int) -> None:
-    torch = pytest.importorskip("torch")
-    from vsr.backends.pytorch.evaluator import Evaluator
-
-    model = load(shipped("fsrcnn", scale)).proto
-    other = sub_pixel(model, scale)
-    luma = np.random.default_rng(0).random((1, 1, 13, 18), np.float32)
-    given, wanted = (Evaluator(each)(torch.from_numpy(luma))[0] for each in (other, model))
-    assert "ConvTranspose" not in {node.op_type for node in other.graph.node}
-    torch.testing.assert_close(given, wanted, atol=1e-5, rtol=0)
 
 
 def test_chroma_is_upscaled_too(clip: Clip) -> None:

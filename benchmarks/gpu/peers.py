@@ -15,6 +15,7 @@ from benchmarks.gpu.case import Case
 from benchmarks.gpu.timing import Run
 from vsr.graph import CHROMA_RADIUS, chroma_kernel
 from vsr.networks import build
+from vsr.networks.fsrcnn import FSRCNN
 
 Planes = tuple[Tensor, Tensor, Tensor]
 WHITE = 255
@@ -27,11 +28,9 @@ class WholeFrame(nn.Module):
 
     def __init__(self, case: Case, model: ModelProto, *, half: bool) -> None:
         super().__init__()
-        network = build(case.network, case.scale)
-        fill(network, model)
-        self.type = torch.float16 if half else torch.float32
-        self.network = network.to(dtype=self.type, memory_format=torch.channels_last)
-        self.context, self.scale = cast(int, network.context), case.scale
+        self.type, self.scale = torch.float16 if half else torch.float32, case.scale
+        built, self.context = network(case.network, case.scale, model)
+        self.network = built.to(dtype=self.type, memory_format=torch.channels_last)
         kernel = chroma_kernel("420", "unspecified", case.scale, case.depth)
         self.register_buffer("kernel", torch.from_numpy(kernel))
 
@@ -49,14 +48,18 @@ def _codes(values: Tensor) -> Tensor:
     return values.round().clamp(0, WHITE).to(torch.uint8)
 
 
-def fill(network: nn.Module, model: ModelProto) -> None:
-    """Puts a model's weights into the network it was exported from, layer by layer in their order."""
+def network(name: str, scale: int, model: ModelProto) -> tuple[nn.Module, int]:
+    """What `model` was exported from, with its weights, and the edge padding that it wants on every side."""
+    built = build(name, scale)
+    context = cast(int, built.context)
+    built = built.sub_pixel() if isinstance(built, FSRCNN) else built
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    nodes = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose", "PRelu")]
-    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.PReLU)]
+    nodes = [node for node in model.graph.node if node.op_type in ("Conv", "PRelu")]
+    layers = [m for m in built.modules() if isinstance(m, nn.Conv2d | nn.PReLU)]
     for node, layer in zip(nodes, layers, strict=True):
-        for name, parameter in zip(node.input[1:], layer.parameters(), strict=True):
-            parameter.data.copy_(torch.from_numpy(weights[name].copy()).reshape(parameter.shape))
+        for constant, parameter in zip(node.input[1:], layer.parameters(), strict=True):
+            parameter.data.copy_(torch.from_numpy(weights[constant].copy()).reshape(parameter.shape))
+    return built.eval(), context
 
 
 def inputs(case: Case, device: str) -> Planes:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from benchmarks.peers.ours import shipped
 from benchmarks.peers.peer import CORES, Clip, Upscale, resized, with_chroma
-from benchmarks.peers.subpixel import sub_pixel
 from vsr.errors import Unavailable
 from vsr.frame import Plane, Planes
 from vsr.models import load
@@ -56,11 +55,11 @@ def superres(algorithm: str, stem: str, folder: Path | None) -> Open:
 
 
 def network(name: str) -> Open:
-    """A network of ours in cv2.dnn, on its default backend; FSRCNN in the form that is fast there."""
+    """A network of ours in cv2.dnn, on its default backend."""
 
     def open(clip: Clip) -> tuple[Upscale, str]:
         engine = _ready()
-        model = sub_pixel(load(shipped(name, clip.scale)).proto, clip.scale)
+        model = load(shipped(name, clip.scale)).proto
         net = cv2.dnn.readNetFromONNX(np.frombuffer(model.SerializeToString(), np.uint8))
 
         def luma(plane: Plane) -> NDArray[np.float32]:

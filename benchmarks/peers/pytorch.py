@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,6 @@ from benchmarks.peers.peer import CORES, Clip, Upscale, with_chroma
 from vsr.errors import Unavailable
 from vsr.frame import Plane
 from vsr.models import load
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def network(name: str, precision: Literal["float32", "bf16"]) -> Callable[[Clip], tuple[Upscale, str]]:
@@ -28,8 +25,11 @@ def network(name: str, precision: Literal["float32", "bf16"]) -> Callable[[Clip]
             raise Unavailable("no torch: pip install torch") from error
         from torch.nn import functional
 
+        from benchmarks.gpu.peers import network
+
         torch.set_num_threads(CORES)
-        model, context = _filled(name, clip.scale)
+        model, context = network(name, clip.scale, load(shipped(name, clip.scale)).proto)
+        model.to(memory_format=torch.channels_last)
         half = precision == "bf16"
 
         def luma(plane: Plane) -> NDArray[np.float32]:
@@ -44,21 +44,3 @@ def network(name: str, precision: Literal["float32", "bf16"]) -> Callable[[Clip]
         return with_chroma(luma, clip.scale), f"torch {torch.__version__} {precision}"
 
     return open
-
-
-def _filled(name: str, scale: int) -> tuple[nn.Module, int]:
-    """The network with the weights of the file that ships, FSRCNN in its faster form; and how far it looks."""
-    import torch
-    from torch import nn
-
-    from benchmarks.gpu.peers import fill
-    from vsr.networks import build
-    from vsr.networks.fsrcnn import FSRCNN
-
-    model = build(name, scale)
-    fill(model, load(shipped(name, scale)).proto)
-    context = model.context
-    assert isinstance(context, int)
-    if isinstance(model, FSRCNN):
-        model = nn.Sequential(model.features, model.sub_pixel(), nn.PixelShuffle(scale))
-    return model.eval().to(memory_format=torch.channels_last), context

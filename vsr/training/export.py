@@ -28,6 +28,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from vsr.networks import NETWORKS
+from vsr.networks.fsrcnn import FSRCNN
 
 OPSET = 17
 IR_VERSION = 8
@@ -198,8 +199,9 @@ def describe(model: onnx.ModelProto, **properties: str | int) -> None:
 
 def exported(module: nn.Module, *, network: str, scale: int) -> onnx.ModelProto:
     """Any network of the zoo as a float32 model, by torch's exporter; the contract is that of the others."""
-    module = module.eval()
     context = cast(int, module.context)
+    module = module.sub_pixel() if isinstance(module, FSRCNN) else module
+    module.eval()
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it calls itself deprecated; its successor needs a package more
