@@ -187,6 +187,16 @@ def test_packets_without_times_take_their_place(clip: Path) -> None:
     assert all(a < b for a, b in pairwise(taken.sounds))
 
 
+def test_a_burst_is_handed_on_evenly(tmp_path: Path) -> None:
+    burst = Clip(pts=range(6), gop=5, size=CLIP.size).write(tmp_path / "burst.ts")
+    feed = Feed("burst", lambda: feed_of(str(burst), LIMITS).open(), sent=True)
+    with taking(StreamSource(feed)) as taken:
+        until(lambda: taken.ended)
+    assert len(taken.frames) == 6
+    ats = [at for _, at, _ in taken.frames]
+    assert all(b - a > 0.8 / SECOND for a, b in pairwise(ats))
+
+
 def test_a_stream_that_stays_silent_is_given_up() -> None:
     address, limits = f"udp://127.0.0.1:{free_port()}", Limits(timeout=0.5)
     with pytest.raises(InputError, match=r"nothing came for 0\.5 s \(--timeout"):

@@ -46,12 +46,14 @@ class Feed:
         open: anew each time. Raises InputError.
         lasting: goes on after it broke off: worth connecting to again.
         paced: comes faster than it is to be shown, as a file does.
+        sent: comes through a network, so unevenly.
     """
 
     label: str
     open: Callable[[], InputContainer]
     lasting: bool = False
     paced: bool = False
+    sent: bool = False
 
 
 def feed_of(name: str, limits: Limits) -> Feed:
@@ -65,7 +67,7 @@ def feed_of(name: str, limits: Limits) -> Feed:
         raise UsageError(f"{name}: no streams by {kind}:// ({', '.join(SCHEMES)} are known{more})")
     if ".m3u8" in name:
         raise UsageError(f"{name}: a playlist, which names files of its own; vsr-live takes streams")
-    return Feed(bare(name), lambda: _connect(name, kind, limits), lasting=kind in LASTING)
+    return Feed(bare(name), lambda: _connect(name, kind, limits), lasting=kind in LASTING, sent=True)
 
 
 def bare(address: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from threading import Event
@@ -16,7 +17,9 @@ from vsr.errors import InputError
 from vsr.limits import LIMITS, check_size
 from vsr.live.feeds import Feed, why
 from vsr.live.intake import Intake
+from vsr.live.playout import Playout
 from vsr.live.protocol import RATE, Captured, Sound
+from vsr.prefetch import prefetch
 from vsr.report import Report
 from vsr.settings import Limits
 
@@ -32,6 +35,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds between attempts to connect again
 PATIENCE = 60.0  # seconds without a frame after which a lost stream is given up
 LATE = 0.5  # seconds behind its pace after which a file begins it anew
 MOST = 480  # frames a second
+AHEAD = 512  # packets of a network that may wait for their time
 
 
 class Broken(Exception):
@@ -83,6 +87,7 @@ class StreamSource:
         self._number = 0
         self._join: Join | None = None
         self._start: tuple[float, Fraction] | None = None  # of a paced one: when it began, and at which time
+        self._playout = Playout()
 
     @property
     def leased(self) -> int:
@@ -125,16 +130,18 @@ class StreamSource:
         video = video_stream(container, self._feed.label, self._limits)
         sound = next(iter(container.streams.audio), None) if self.sound is not None else None
         track = _Track(video, self._feed.label, self._limits)
-        for packet in self._packets(container, [video, *([sound] if sound else [])]):
-            if packet.stream is not video:
-                yield Sound(packet, time.monotonic())
-                continue
-            for picture in self._decoded(video, packet):
-                yield self._captured(track, picture)
+        coming = self._packets(container, [video, *([sound] if sound else [])])
+        with closing(prefetch(coming, AHEAD if self._feed.sent else 0)) as packets:
+            for packet in packets:
+                if packet.stream is not video:
+                    yield Sound(packet, time.monotonic())
+                    continue
+                for picture in self._decoded(video, packet):
+                    yield self._captured(track, picture)
         for picture in self._decoded(video, None):
             yield self._captured(track, picture)
 
-    def _packets(self, container: InputContainer, streams: list[Any]) -> Iterator[Packet[Any]]:
+    def _packets(self, container: InputContainer, streams: list[Any]) -> Generator[Packet[Any]]:
         """Of one connection, their times going on from the last one's."""
         times, coming = _Times(self._join, lasting=self._feed.lasting), container.demux(streams)
         while not self._closed.is_set():
@@ -146,6 +153,8 @@ class StreamSource:
                 return
             if packet.size and times.place(packet):
                 self._join = times.join
+                if packet.stream.type == "video" and packet.pts is not None:
+                    self._playout.came(float(packet.pts * packet.time_base), time.monotonic())
                 yield packet
 
     def _decoded(self, video: VideoStream, packet: Packet[Any] | None) -> list[VideoFrame]:
@@ -166,7 +175,9 @@ class StreamSource:
         return Captured(frame, at, number)
 
     def _pace(self, seconds: Fraction | None) -> None:
-        """Waits until a frame of a file is due."""
+        """Waits until a frame of a file or a network is due."""
+        if seconds is not None and self._feed.sent and not self._paced:
+            self._closed.wait(self._playout.wait(float(seconds), time.monotonic()))
         if not self._paced or seconds is None:
             return
         if self._start is None:
