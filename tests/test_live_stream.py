@@ -189,11 +189,10 @@ def test_packets_without_times_take_their_place(clip: Path) -> None:
 
 def test_a_burst_is_handed_on_evenly(tmp_path: Path) -> None:
     burst = Clip(pts=range(6), gop=5, size=CLIP.size).write(tmp_path / "burst.ts")
-    feed = Feed("burst", lambda: feed_of(str(burst), LIMITS).open(), sent=True)
+    feed = Feed("burst", lambda: feed_of(str(burst), LIMITS).open(), lasting=True, sent=True)
     with taking(StreamSource(feed)) as taken:
-        until(lambda: taken.ended)
-    assert len(taken.frames) == 6
-    ats = [at for _, at, _ in taken.frames]
+        until(lambda: len(taken.frames) >= 6)
+    ats = [at for _, at, _ in taken.frames[:6]]
     assert all(b - a > 0.8 / SECOND for a, b in pairwise(ats))
 
 
