@@ -86,7 +86,7 @@ class StreamSource:
         self._intake, self._closed, self._report = Intake(), Event(), Report()
         self._number = 0
         self._join: Join | None = None
-        self._start: tuple[float, Fraction] | None = None  # of a paced one: when it began, and at which time
+        self._start: tuple[float, float] | None = None  # of a paced one: when it began, and at which time
         self._playout = Playout()
 
     @property
@@ -176,17 +176,17 @@ class StreamSource:
 
     def _pace(self, seconds: Fraction | None) -> None:
         """Waits until a frame of a file or a network is due."""
-        if seconds is not None and self._feed.sent and not self._paced:
+        if seconds is not None and self._paced:
+            self._closed.wait(self._until_due(float(seconds), time.monotonic()))
+        elif seconds is not None and self._feed.sent:
             self._closed.wait(self._playout.wait(float(seconds), time.monotonic()))
-        if not self._paced or seconds is None:
-            return
-        if self._start is None:
-            self._start = time.monotonic(), seconds
+
+    def _until_due(self, seconds: float, now: float) -> float:
+        """Of a file's frame, by its own clock."""
+        if self._start is None or self._start[0] + seconds - self._start[1] < now - LATE:  # nobody asked for a while
+            self._start = now, seconds
         begin, first = self._start
-        ahead = begin + float(seconds - first) - time.monotonic()
-        if ahead < -LATE:  # nobody asked for a while
-            self._start = time.monotonic(), seconds
-        self._closed.wait(max(0.0, ahead))
+        return max(0.0, begin + seconds - first - now)
 
     def close(self) -> None:
         self._closed.set()
