@@ -80,7 +80,8 @@ class StreamSource:
         video = video_stream(self._container, feed.label, limits)
         rate = video.average_rate
         self.rate = Fraction(rate) if rate and rate <= MOST else None  # some name the ticks of their clock
-        self.label = f"{feed.label} {video.codec_context.width}x{video.codec_context.height}"
+        width, height = video.codec_context.width, video.codec_context.height
+        self.label = f"{feed.label} {width}x{height}" if width else feed.label  # not known before a key frame
         self.sound: Any = next(iter(self._container.streams.audio), None)
         self._paced = feed.paced or not feed.lasting and bool(self._container.duration)  # of a known end, it isn't live
         self._intake, self._closed, self._report = Intake(), Event(), Report()
