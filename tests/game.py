@@ -47,8 +47,15 @@ def _window(screen: str) -> Window:
     def found() -> list[Window]:
         return [w for w in display.windows() if "Doom" in w.title and (w.width, w.height) == (640, 480)]
 
+    seen: list[Window] = []
+
+    def stays() -> bool:
+        """The game makes its window twice."""
+        before, seen[:] = list(seen), found()
+        return seen != [] and seen == before
+
     try:
-        until(lambda: bool(found()), BEGINS)
-        return found()[0]
+        until(stays, BEGINS)
+        return seen[0]
     finally:
         display.close()
