@@ -58,8 +58,8 @@ def driven(loads: list[float], seed: int = 0) -> tuple[list[int], list[Decision]
     return levels, decisions
 
 
-def test_there_are_five_traces() -> None:
-    assert [path.stem for path in TRACES] == ["bursts", "drift", "hog", "sawtooth", "steady"]
+def test_the_traces_are_there() -> None:
+    assert [path.stem for path in TRACES] == ["bursts", "drift", "game", "hog", "sawtooth", "steady"]
 
 
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
