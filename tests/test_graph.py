@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from math import floor
 
 import numpy as np
@@ -257,7 +258,30 @@ def _centred_elsewhere(graph: GraphProto) -> None:
     next(tensor for tensor in graph.initializer if tensor.name == "middle").CopyFrom(middle)
 
 
-@pytest.mark.parametrize("change", [None, _read_twice, _centred_elsewhere])
+def _no_zero_point(graph: GraphProto) -> None:
+    for node in graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.name != "weight1":
+            del node.input[2:]
+
+
+def _by_a_node(name: str, graph: GraphProto) -> None:
+    """The constant comes from a node, as some exporters have it."""
+    tensor = next(tensor for tensor in graph.initializer if tensor.name == name)
+    graph.node.insert(0, helper.make_node("Constant", [], [name], value=tensor))
+    graph.initializer.remove(tensor)
+
+
+def _asymmetric(graph: GraphProto) -> None:
+    next(tensor for tensor in graph.initializer if tensor.name == "zeros1").CopyFrom(
+        numpy_helper.from_array(np.full(8, 3, np.int8), "zeros1")
+    )
+
+
+BY_NODES = [partial(_by_a_node, "step1"), partial(_by_a_node, "bias1")]
+OTHERS = [None, _read_twice, _centred_elsewhere, _no_zero_point, _asymmetric, *BY_NODES]
+
+
+@pytest.mark.parametrize("change", OTHERS)
 def test_codes_of_other_networks_stay_signed(change: Callable[[GraphProto], None] | None) -> None:
     model = luma_model(2, int8=True, same=change is None)
     if change is not None:

@@ -23,7 +23,7 @@ def unsigned(model: ModelProto) -> ModelProto:
     """The same function but for rounding, with activations in uint8; as it is where `model` has another form.
 
     The form: every quantiser is int8 with zero point 0 and alone reads a convolution's result or, with scale 1, samples
-    less 128; what is dequantised goes to convolutions without padding, with int8 kernels and a bias.
+    less 128; what is dequantised goes to convolutions without padding, with symmetric int8 kernels and a bias.
     """
     from onnx import checker
 
@@ -47,31 +47,44 @@ class _Shifted:
         self.shifts: dict[str, float] = {}  # of quantisers' inputs and of what is dequantised from their codes
 
     def found(self) -> bool:
-        return bool(self.quantisers) and all(self._shifted(node) for node in self.quantisers)
+        return bool(self.quantisers) and all(self._fits(node) for node in self.quantisers)
 
-    def _shifted(self, node: NodeProto) -> bool:
-        values, scale, zero = node.input
-        step, before = float(self.arrays[scale]), self.makers[values]
-        again = self._readers(node.output[0])
-        self.shifts |= dict.fromkeys([values, *(reader.output[0] for reader in again)], ZERO * step)
-        entrance = before.op_type == "Sub" and step == 1 and float(self.arrays[before.input[1]]) == ZERO
+    def _fits(self, node: NodeProto) -> bool:
+        constants = [self.arrays.get(name) for name in node.input[1:]]
+        if len(constants) != 2 or any(array is None or array.size != 1 for array in constants):
+            return False
+        scale, zero = (self.arrays[name] for name in node.input[1:])
+        before, again = self.makers.get(node.input[0]), self._readers(node.output[0])
         return (
-            self.arrays[zero].dtype == np.int8
-            and not self.arrays[zero].any()
-            and (before.op_type == "Conv" or entrance)
-            and self._readers(values) == [node]
-            and all(reader.op_type == "DequantizeLinear" and reader.input[1] == scale for reader in again)
+            zero.dtype == np.int8
+            and not zero.any()
+            and before is not None
+            and (before.op_type == "Conv" or self._centres(before) and float(scale) == 1)
+            and self._readers(node.input[0]) == [node]
+            and all(reader.op_type == "DequantizeLinear" and reader.input[1:] == node.input[1:] for reader in again)
             and all(self._plain(user) for reader in again for user in self._readers(reader.output[0]))
         )
 
+    def _centres(self, node: NodeProto) -> bool:
+        middle = self.arrays.get(node.input[-1])
+        return node.op_type == "Sub" and middle is not None and middle.size == 1 and float(middle) == ZERO
+
     def _plain(self, node: NodeProto) -> bool:
-        """A convolution without padding, its kernel int8, with a bias."""
+        """A convolution without padding, of a constant bias and a constant int8 kernel, symmetric for each output."""
         pads = [value for a in node.attribute if a.name == "pads" for value in a.ints]
-        kernel = self.makers.get(node.input[1])
-        quantised = kernel is not None and kernel.op_type == "DequantizeLinear" and {*kernel.input} <= {*self.arrays}
-        return node.op_type == "Conv" and not any(pads) and quantised and node.input[2:3] != []
+        if node.op_type != "Conv" or any(pads) or len(node.input) != 3 or node.input[2] not in self.arrays:
+            return False
+        maker = self.makers.get(node.input[1])
+        if maker is None or maker.op_type != "DequantizeLinear" or not {*maker.input} <= {*self.arrays}:
+            return False
+        codes, scales, *zeros = (self.arrays[name] for name in maker.input)
+        by_output = scales.size == 1 or [a.i for a in maker.attribute if a.name == "axis"] == [0]
+        return codes.dtype == np.int8 and by_output and not any(array.any() for array in zeros)
 
     def rewrite(self) -> None:
+        for node in self.quantisers:
+            held = [node.input[0], *(reader.output[0] for reader in self._readers(node.output[0]))]
+            self.shifts |= dict.fromkeys(held, ZERO * float(self.arrays[node.input[1]]))
         for node in list(self.graph.node):
             if node.op_type == "Conv" and node.input[0] in self.shifts:
                 node.input[2] = self._constant(f"{node.output[0]}.bias", self._bias(node))
