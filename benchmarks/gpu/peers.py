@@ -15,7 +15,7 @@ from benchmarks.gpu.case import Case
 from benchmarks.gpu.timing import Run
 from vsr.graph import CHROMA_RADIUS, chroma_kernel
 from vsr.networks import build
-from vsr.networks.fsrcnn import FSRCNN
+from vsr.training.export import runtime_form
 
 Planes = tuple[Tensor, Tensor, Tensor]
 WHITE = 255
@@ -52,7 +52,7 @@ def network(name: str, scale: int, model: ModelProto) -> tuple[nn.Module, int]:
     """What `model` was exported from, with its weights, and the edge padding that it wants on every side."""
     built = build(name, scale)
     context = cast(int, built.context)
-    built = built.sub_pixel() if isinstance(built, FSRCNN) else built
+    built = runtime_form(built)
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     nodes = [node for node in model.graph.node if node.op_type in ("Conv", "PRelu")]
     layers = [m for m in built.modules() if isinstance(m, nn.Conv2d | nn.PReLU)]

@@ -197,11 +197,15 @@ def describe(model: onnx.ModelProto, **properties: str | int) -> None:
     helper.set_model_props(model, {f"vsr.{key}": str(value) for key, value in properties.items()})
 
 
+def runtime_form(module: nn.Module) -> nn.Module:
+    """What is exported of a network: itself, or what equals it and runs faster."""
+    return module.sub_pixel() if isinstance(module, FSRCNN) else module
+
+
 def exported(module: nn.Module, *, network: str, scale: int) -> onnx.ModelProto:
     """Any network of the zoo as a float32 model, by torch's exporter; the contract is that of the others."""
     context = cast(int, module.context)
-    module = module.sub_pixel() if isinstance(module, FSRCNN) else module
-    module.eval()
+    module = runtime_form(module).eval()
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it calls itself deprecated; its successor needs a package more
