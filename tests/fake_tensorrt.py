@@ -5,19 +5,20 @@ A "plan" is the ONNX file behind a few letters. Names are the real ones (`test_t
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from onnx import ModelProto, load_model_from_string
+from onnx import ModelProto, helper, load_model_from_string
 
 from vsr.backends.pytorch.evaluator import Evaluator
 from vsr.device.facts import GpuFacts
 from vsr.device.fake import FakeDevice
 
 MAGIC = b"fake plan "
-SCRATCH = 4096
+SCRATCH, MOST = 4096, 1 << 20  # for one size; for the largest of several
 FACTS = GpuFacts(
     name="Fake GPU",
     compute_capability="9.0",
@@ -85,6 +86,9 @@ class Builder:
     def create_builder_config(self) -> Any:
         return Config()
 
+    def create_optimization_profile(self) -> Any:
+        return Profile()
+
     def build_serialized_network(self, network: Any, config: Any) -> bytes | None:
         self._trt.built.append(config)
         if self._trt.fails in ("build", "memory"):
@@ -96,11 +100,29 @@ class Builder:
             if not config.progress_monitor.step_complete("Building", step):
                 return None
         config.progress_monitor.phase_finish("Building")
-        return MAGIC + network.model
+        model = load_model_from_string(network.model)
+        if any(None in shape for shape in shapes(model.graph.input).values()):
+            helper.set_model_props(model, {"profile": json.dumps(config.profiles[0])})
+        return bytes(MAGIC + model.SerializeToString())
+
+
+class Profile(dict[str, Any]):
+    def set_shape(self, name: str, *extents: tuple[int, ...]) -> None:
+        least, usual, largest = extents
+        if not all(a <= b <= c for a, b, c in zip(least, usual, largest, strict=True)):
+            raise ValueError("The optimization profile is inconsistent")
+        self[name] = extents
+
+
+def shapes(values: Any) -> dict[str, tuple[int | None, ...]]:
+    """Sides left open are None."""
+    kinds = {value.name: value.type.tensor_type.shape.dim for value in values}
+    return {name: tuple(d.dim_value if d.HasField("dim_value") else None for d in kinds[name]) for name in kinds}
 
 
 class Config:
     def __init__(self) -> None:
+        self.profiles: list[Profile] = []
         self.cleared: list[str] = []
         self.flags: list[str] = []
         self.workspace = 0
@@ -111,6 +133,10 @@ class Config:
 
     def set_flag(self, flag: str) -> None:
         self.flags.append(flag)
+
+    def add_optimization_profile(self, profile: Profile) -> int:
+        self.profiles.append(profile)
+        return len(self.profiles) - 1
 
     def set_memory_pool_limit(self, pool: str, nbytes: int) -> None:
         self.workspace = nbytes
@@ -136,12 +162,13 @@ class Runtime:
 
 
 class Engine:
-    device_memory_size_v2 = SCRATCH
-
     def __init__(self, trt: FakeTensorRT, log: Any, model: ModelProto) -> None:
         self.trt, self.log, self.evaluator = trt, log, Evaluator(model)
         ends = [*model.graph.input, *model.graph.output]
-        self.shapes = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in ends}
+        self.profile = json.loads({entry.key: entry.value for entry in model.metadata_props}.get("profile", "{}"))
+        self.shapes = shapes(ends)
+        self.inputs = [value.name for value in model.graph.input]
+        self.device_memory_size_v2 = MOST if self.profile else SCRATCH
         self.types = {v.name: TYPES[v.type.tensor_type.elem_type] for v in ends}
         self.num_io_tensors = len(ends)
 
@@ -149,7 +176,11 @@ class Engine:
         return list(self.shapes)[index]
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return self.shapes[name]
+        return tuple(-1 if side is None else side for side in self.shapes[name])
+
+    def get_tensor_profile_shape(self, name: str, index: int) -> list[list[int]]:
+        assert index == 0
+        return list(self.profile[name])
 
     def get_tensor_dtype(self, name: str) -> str:
         return str(getattr(self.trt, self.types[name]))
@@ -169,6 +200,7 @@ class Context:
     def __init__(self, engine: Engine) -> None:
         self._engine, self._places = engine, {}  # type: ignore[var-annotated]
         self._scratch = 0, 0
+        self._shapes = {name: engine.shapes[name] for name in engine.shapes if None not in engine.shapes[name]}
         engine.trt.alive += 1
 
     def __del__(self) -> None:
@@ -178,15 +210,39 @@ class Context:
         self._places[name] = address
         return self._engine.trt.fails != "address" and address % 256 == 0 and name in self._engine.shapes
 
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        """Outputs have a shape when all inputs have; found by running the network on nothing."""
+        least, _, largest = self._engine.profile[name]
+        self._shapes[name] = shape
+        if self._sized():
+            blank = [torch.zeros(self._shapes[n], dtype=self._kind(n)) for n in self._engine.inputs]  # type: ignore[arg-type]
+            made = zip(self._engine.evaluator.outputs, self._engine.evaluator(*blank), strict=True)
+            self._shapes |= {name: tuple(result.shape) for name, result in made}
+        return all(a <= b <= c for a, b, c in zip(least, shape, largest, strict=True))
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._shapes.get(name, self._engine.get_tensor_shape(name)))  # type: ignore[arg-type]
+
     def update_device_memory_size_for_shapes(self) -> int:
-        return SCRATCH
+        return SCRATCH if self._sized() else 0
+
+    def _sized(self) -> bool:
+        return all(name in self._shapes for name in self._engine.inputs)
+
+    def _kind(self, name: str) -> Any:
+        return getattr(torch, self._engine.types[name])
 
     def set_device_memory(self, address: int, nbytes: int) -> None:
         self._scratch = address, nbytes
 
     def execute_async_v3(self, handle: int) -> bool:
         trt = self._engine.trt
-        if trt.fails == "enqueue" or self._scratch[1] < SCRATCH or len(self._places) < len(self._engine.shapes):
+        if (
+            trt.fails == "enqueue"
+            or not self._sized()
+            or self._scratch[1] < SCRATCH
+            or len(self._places) < len(self._engine.shapes)
+        ):
             self._engine.log.log(trt.ILogger.ERROR, "enqueueV3: not everything is set")
             return False
         stream = next(stream for stream in trt.device._streams if not stream.closed and stream.handle == handle)
@@ -201,7 +257,7 @@ class Context:
             self._tensor(name)[...] = result.numpy()
 
     def _tensor(self, name: str) -> Any:
-        shape, kind = self._engine.shapes[name], np.dtype(self._engine.types[name])
+        shape, kind = self._shapes[name], np.dtype(self._engine.types[name])
         return self._bytes(self._places[name], int(np.prod(shape)) * kind.itemsize).view(kind).reshape(shape)
 
     def _bytes(self, address: int, nbytes: int) -> Any:

@@ -70,12 +70,13 @@ def answer(trt: Any, job: dict[str, Any]) -> Any:
     from onnx import load_model
 
     from vsr.backends.tensorrt.builder import build, described
+    from vsr.backends.tensorrt.prepare import input_shapes
     from vsr.errors import VsrError
     from vsr.graph import FrameSpec, PlanarFormat
     from vsr.models import LumaModel
     from vsr.settings import PlanSettings
 
-    model, shares = load_model(job["model"]), []
+    model, shares, shapes = load_model(job["model"]), [], {}
     facts = {entry.key: entry.value for entry in model.metadata_props}
 
     def progress(share: float, phase: str) -> None:
@@ -83,14 +84,15 @@ def answer(trt: Any, job: dict[str, Any]) -> Any:
         if job.get("stop") == len(shares):
             raise KeyboardInterrupt(phase)
 
+    settings = PlanSettings(**job.get("settings", {}))
     try:
         if "frames" in job:
             chroma, depth, width, height = job["frames"]
             luma = LumaModel(proto=model, scale=int(facts["vsr.scale"]), radius=None, peak=float(facts["vsr.peak"]))
             spec = FrameSpec(format=PlanarFormat(chroma=chroma, depth=depth), width=width, height=height)
-            model = described(luma, spec, job["precision"])
-        settings = PlanSettings(**job.get("settings", {}))
-        plan, timing = build(trt, model, settings, timing=b"not a timing cache", progress=progress)
+            model = described(luma, spec, job["precision"], any_size=bool(settings.sizes))
+            shapes = input_shapes(spec, settings)
+        plan, timing = build(trt, model, settings, shapes=shapes, timing=b"not a timing cache", progress=progress)
     except (VsrError, KeyboardInterrupt) as error:
         return {"error": type(error).__name__, "text": str(error)}
     return {"plan": len(plan), "timing": len(timing), "shares": shares}

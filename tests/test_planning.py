@@ -19,7 +19,7 @@ from vsr.backends.tensorrt.prepare import open_executor, plan_cache
 from vsr.cli.plan import Bar, main
 from vsr.device.fake import FakeDevice
 from vsr.errors import UsageError
-from vsr.models import resolve
+from vsr.models import Runner, resolve
 from vsr.planning import found, inspect, make, plain_spec, spec_of
 from vsr.plans import PlanCache, PlanError
 from vsr.settings import EngineSettings, PlanSettings
@@ -74,6 +74,22 @@ def test_a_plan_is_made_for_what_a_run_will_ask_for(tmp_path: Path, alpha: bool,
     assert len(facts) == parts
     assert said[0] == "m4c16 x3 for yuv420p10le 64x48: tensorrt 11.4 fp16, Fake GPU"
     assert all(device._closed for device in devices)
+
+
+def test_one_plan_is_made_for_a_range_of_sizes(tmp_path: Path) -> None:
+    """What a run on any size between finds, windows of vsr-live too; both layers of frames with opacity."""
+    cache, here = PlanCache(tmp_path / "plans"), machine()[0]
+    settings, what = PlanSettings(sizes=((64, 48), (96, 64), (128, 96))), plain_spec((96, 64), 8, "444")
+    what = replace(what, format=replace(what.format, alpha=True))
+    options: dict[str, Any] = {"progress": lambda *_: None, "machine": here, "open": opening(cache)}
+    said: list[str] = []
+    make(EngineSettings(), what, settings, said=said.append, **options)
+    assert said[0] == "m4c16 x2 for yuv444p 96x64: tensorrt 11.4 fp16, 64x48-128x96, Fake GPU"
+    assert {plan.facts["frames"] for plan in cache.stored()} == {"yuv444p 64x48-128x96", "gray 64x48-128x96"}
+    trt = FakeTensorRT(FakeDevice())
+    choice = resolve(EngineSettings(), 8, runner=Runner("tensorrt", 0))
+    open_executor(trt, choice, plain_spec((127, 51), 8, "444"), trt.device, FACTS, cache)
+    assert not trt.built
 
 
 def test_what_is_in_the_way_is_said() -> None:
@@ -160,13 +176,21 @@ def test_the_command_line_lists_and_cleans(
     assert main(["list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [plan["key"] for plan in listed["plans"]] == [plan.digest for plan in cache.stored()]
+    ranged, device = PlanSettings(sizes=((64, 48), (96, 64), (128, 96))), FakeDevice()
+    choice = resolve(EngineSettings(), 8)
+    open_executor(FakeTensorRT(device), choice, plain_spec((96, 64), 8), device, FACTS, cache, settings=ranged)
+    assert main(["list"]) == 0
+    assert "yuv420p 64x48-128x96" in capsys.readouterr().out
+    assert main(["list", "--json"]) == 0
+    newest = json.loads(capsys.readouterr().out)["plans"][0]
+    assert newest["settings"]["sizes"] == [[64, 48], [96, 64], [128, 96]]
     (tmp_path / "checked").mkdir()
     (verdict := tmp_path / "checked" / "abc.json").write_text("{}")
     assert main(["clean", "--older-than", "1"]) == 0
     assert verdict.exists()
     assert capsys.readouterr().out == "0 plans deleted, 0.0M\n"
     assert main(["clean", "--all"]) == 0
-    assert capsys.readouterr().out.startswith("2 plans deleted")
+    assert capsys.readouterr().out.startswith("3 plans deleted")
     assert not verdict.exists()
     assert cache.stored() == []
 
@@ -186,6 +210,7 @@ def test_what_is_said_goes_to_standard_error(quiet: bool, capsys: pytest.Capture
         (["build", "a.mp4", "--size", "64x48"], 2, "name a video, or give --size"),
         (["build", "--size", "64x48", "--depth", "16"], 2, "8 to 15 bits"),
         (["build", "--size", "0x48"], 2, "size 0x48: sides are 1 at least"),
+        (["build", "--sizes", "64x48", "32x24", "64x48"], 2, "the least, the usual and the largest"),
         (["build", "--size", "64x48", "--level", "9"], 2, "level be from 0 to 5"),
         (["clean"], 2, "say what: --all"),
         (["inspect", "abc"], 2, "no plans begin with 'abc'"),

@@ -29,6 +29,7 @@ CLASSES = {  # what the package calls TensorRT's objects
     "network": "INetworkDefinition",
     "parser": "OnnxParser",
     "config": "IBuilderConfig",
+    "profile": "IOptimizationProfile",
     "timings": "ITimingCache",
     "runtime": "Runtime",
     "engine": "ICudaEngine",
@@ -85,6 +86,36 @@ def test_other_formats_and_odd_sizes_build(environment: dict[str, str], tmp_path
     model = random_model(tmp_path, scale=3, int8=precision == "int8")
     jobs = [job(model, precision, (chroma, 12, 33, 31)) for chroma in ("420", "422", "444", "grey")]
     assert all("plan" in answer for answer in tensorrt_cpu.asked(environment, jobs))
+
+
+SIZES = ((64, 36), (128, 72), (640, 360))
+
+
+def test_every_shipped_model_builds_for_a_range_of_sizes(environment: dict[str, str]) -> None:
+    jobs = []
+    for path in SHIPPED:
+        if path.stem.endswith("x2"):
+            jobs += [
+                job(path, "fp16"),
+                job(path, "float32", ("420", 10, 64, 36)),
+                job(path, "fp16", ("444", 8, 64, 36)),
+            ]
+        elif path.stem.endswith("_int8"):
+            jobs.append(job(path, "int8"))
+    answers = tensorrt_cpu.asked(environment, [{**job, "settings": {"sizes": SIZES}} for job in jobs])
+    wrong = [f"{job}: {answer}" for job, answer in zip(jobs, answers, strict=True) if answer.get("plan", 0) < 10_000]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("precision", ["float32", "fp16", "int8"])
+def test_other_formats_build_for_a_range_of_sizes(environment: dict[str, str], tmp_path: Path, precision: str) -> None:
+    model = random_model(tmp_path, scale=3, int8=precision == "int8")
+    frames = [(chroma, depth, 64, 36) for chroma in ("420", "422", "444", "grey") for depth in (8, 12)]
+    odd = {"sizes": ((33, 31), (65, 37), (127, 73))}
+    jobs = [{**job(model, precision, what), "settings": {"sizes": SIZES}} for what in frames]
+    jobs += [{**job(model, precision, what), "settings": odd} for what in frames if what[1] == 8]
+    wrong = [answer for answer in tensorrt_cpu.asked(environment, jobs) if "plan" not in answer]
+    assert not wrong, "\n".join(map(str, wrong))
 
 
 def test_it_builds_with_every_setting(environment: dict[str, str], tmp_path: Path) -> None:

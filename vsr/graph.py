@@ -8,7 +8,8 @@ float32 holds exactly: the result doesn't depend on the order of summation, so a
 
 Edges of a description, chosen by what the backend can hold:
     "planes"    uint8 or uint16 planes (1, 1, rows, columns)
-    "tensorrt"  uint8 planes next to a Cast; above 8 bits, two samples in one int32, low half first, (ceil(n / 2),)
+    "tensorrt"  uint8 planes next to a Cast; above 8 bits, two samples in one int32, low half first, (ceil(n / 2),);
+                in a description of any size (1, 1, rows, columns / 2), where rows are whole pairs (`whole_pairs`)
 """
 
 from __future__ import annotations
@@ -85,18 +86,28 @@ def _keys(distance: Fraction) -> Fraction:
     return a * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else Fraction(0)
 
 
-def describe(model: LumaModel, spec: FrameSpec, *, part: Part = "whole", edges: Edges = "planes") -> ModelProto:
+def whole_pairs(spec: FrameSpec) -> bool:
+    """Whether a description of any size takes such frames: above 8 bits no row of a plane ends in half a pair."""
+    return spec.format.depth == 8 or not any(columns % 2 for _, columns in spec.format.shapes(spec.width, spec.height))
+
+
+def describe(
+    model: LumaModel, spec: FrameSpec, *, part: Part = "whole", edges: Edges = "planes", any_size: bool = False
+) -> ModelProto:
     """The ONNX model that upscales planes of `spec` by `model.scale`, all shapes fixed.
 
     Inputs are `y`, `u`, `v` (or `y` alone), outputs `y_up`, `u_up`, `v_up`, of the same integer type; chroma of an odd
     size is rounded up, as in FFmpeg. Samples are rounded half to even and clipped to 0..2^depth - 1.
+
+    Args:
+        any_size: rows and columns are left open, and the size of `spec` doesn't count; for "whole" alone.
 
     Raises:
         ValueError: 16-bit samples for "tensorrt".
     """
     from onnx import checker, helper
 
-    builder = _Builder(model, spec, edges)
+    builder = _Builder(model, spec, edges, any_size=any_size)
     if part != "chroma":
         builder.luma()
     if part != "luma" and spec.format.chroma != "grey":
@@ -110,10 +121,10 @@ def describe(model: LumaModel, spec: FrameSpec, *, part: Part = "whole", edges: 
 class _Builder:
     """Collects nodes; the network's names all get the prefix `luma/`, so that none meets one of the description's."""
 
-    def __init__(self, model: LumaModel, spec: FrameSpec, edges: Edges) -> None:
+    def __init__(self, model: LumaModel, spec: FrameSpec, edges: Edges, *, any_size: bool) -> None:
         from onnx import TensorProto
 
-        self.model, self.spec, self.edges = model, spec, edges
+        self.model, self.spec, self.edges, self.any_size = model, spec, edges, any_size
         self.format, self.scale = spec.format, model.scale
         self.packed = edges == "tensorrt" and spec.format.depth > 8
         if self.packed and spec.format.depth == 16:
@@ -126,6 +137,7 @@ class _Builder:
         self.constants: list[TensorProto] = []
         self.inputs: list[ValueInfoProto] = []
         self.outputs: list[ValueInfoProto] = []
+        self._luma = ""  # what the network is given
 
     def luma(self) -> None:
         from onnx import compose
@@ -155,14 +167,17 @@ class _Builder:
         from onnx import TensorProto, helper
 
         value, (rows, columns) = INPUTS[plane], self.shapes[plane]
-        shape = [(rows * columns + 1) // 2] if self.packed else [1, 1, rows, columns]
-        self.inputs.append(helper.make_tensor_value_info(value, self.type, shape))
+        luma = plane == 0 or self.format.chroma == "444"
+        opened = ("rows", "columns") if luma else ("chroma_rows", "chroma_columns")
+        self.inputs.append(helper.make_tensor_value_info(value, self.type, self._edge(rows, columns, opened)))
         if self.packed:
             value = self._unpacked(value, rows, columns)
         value = self._add("Cast", value, to=TensorProto.FLOAT)
         if scaled != 1:
             value = self._add("Mul", value, self._constant("to_peak", np.float32(scaled)))
-        return self._named(value, name)
+        value = self._named(value, name)
+        self._luma = self._luma or value
+        return value
 
     def _leave(self, plane: int, value: str, scaled: float = 1.0, *, shuffled: bool = True) -> None:
         """Rounds, clips, shuffles, casts: before the shuffle where integers may be shuffled, else last."""
@@ -177,44 +192,64 @@ class _Builder:
             value = self._add("Cast", value, to=self.type)
         if shuffled:
             value = self._add("DepthToSpace", value, blocksize=self.scale, mode="CRD")
-        if (rows, columns) != (given[0] * self.scale, given[1] * self.scale):
+        if self.any_size and plane and self.format.chroma != "444":
+            value = self._cut(value)
+        elif (rows, columns) != (given[0] * self.scale, given[1] * self.scale) and not self.any_size:
             value = self._slice(value, [0] * 4, [1, 1, rows, columns])
         if self.edges == "tensorrt":
             value = self._packed(value, rows * columns) if self.packed else self._add("Cast", value, to=self.type)
-        shape = [(rows * columns + 1) // 2] if self.packed else [1, 1, rows, columns]
+        shape = self._edge(rows, columns, (None, None))
         self.outputs.append(helper.make_tensor_value_info(self._named(value, OUTPUTS[plane]), self.type, shape))
+
+    def _edge(self, rows: int, columns: int, opened: tuple[str | None, str | None]) -> list[int | str | None]:
+        """A plane's shape outside; names in one description stand for the same number everywhere."""
+        if self.any_size:
+            return [1, 1, opened[0], f"pairs_of_{opened[1]}" if self.packed and opened[1] else opened[1]]
+        return [(rows * columns + 1) // 2] if self.packed else [1, 1, rows, columns]
+
+    def _cut(self, chroma: str) -> str:
+        """Upscaled chroma without what it has too much where luma's size is odd."""
+        across, down = SUBSAMPLING[self.format.chroma]
+        luma = self._add("Mul", self._add("Shape", self._luma), self._whole([1, 1, self.scale, self.scale]))
+        rounded = self._add("Add", luma, self._whole([0, 0, down - 1, across - 1]))
+        ends = self._add("Div", rounded, self._whole([1, 1, down, across]))
+        return self._add("Slice", chroma, self._whole([0] * 4), ends)
 
     def _unpacked(self, pairs: str, rows: int, columns: int) -> str:
         """(1, 1, rows, columns) int32 of pairs of samples below 2^15; an odd sample's partner may be anything."""
         base = self._constant("base", np.int32(65536))
         high = self._add("Div", pairs, base)
         low = self._add("Sub", pairs, self._add("Mul", high, base))
-        if rows * columns % 2:  # of a negative pair, Div rounds to 0
+        if rows * columns % 2 and not self.any_size:  # of a negative pair, Div rounds to 0
             below = self._add("Max", low, self._constant("below", np.int32(-1)))
             borrowed = self._add("Min", below, self._constant("zero", np.int32(0)))
             low = self._add("Sub", low, self._add("Mul", borrowed, base))
-        column = self._constant("column", np.array([1], np.int64))
-        both = self._add("Concat", *[self._add("Unsqueeze", half, column) for half in (low, high)], axis=1)
+        both = self._add("Concat", *[self._add("Unsqueeze", half, self._whole([-1])) for half in (low, high)], axis=-1)
+        if self.any_size:
+            return self._reshape(both, [1, 1, 0, -1])  # 0 keeps the rows
         return self._reshape(self._slice(self._reshape(both, [-1]), [0], [rows * columns]), [1, 1, rows, columns])
 
     def _packed(self, value: str, samples: int) -> str:
         """(ceil(samples / 2),) int32 of pairs of samples, the last one's partner 0."""
         from onnx import TensorProto
 
-        flat = self._reshape(self._add("Cast", value, to=TensorProto.INT32), [-1])
-        if samples % 2:
+        shape = [1, 1, 0, -1] if self.any_size else [-1]
+        flat = self._reshape(self._add("Cast", value, to=TensorProto.INT32), shape)
+        if samples % 2 and not self.any_size:
             flat = self._add("Concat", flat, self._constant("nothing", np.zeros(1, np.int32)), axis=0)
-        pairs = self._reshape(flat, [-1, 2])
-        count = (samples + 1) // 2
-        low, high = (self._reshape(self._slice(pairs, [0, half], [count, half + 1]), [-1]) for half in (0, 1))
+        pairs, last = self._reshape(flat, [*shape, 2]), self._whole([-1])
+        halves = [self._add("Slice", pairs, self._whole([h]), self._whole([h + 1]), last) for h in (0, 1)]
+        low, high = (self._reshape(half, shape) for half in halves)
         return self._add("Add", self._add("Mul", high, self._constant("base", np.int32(65536))), low)
 
     def _slice(self, value: str, starts: list[int], ends: list[int]) -> str:
-        bounds = [self._constant(f"{v}", np.array(v, np.int64)) for v in (starts, ends, list(range(len(ends))))]
-        return self._add("Slice", value, *bounds)
+        return self._add("Slice", value, *map(self._whole, (starts, ends, list(range(len(ends))))))
 
     def _reshape(self, value: str, shape: list[int]) -> str:
-        return self._add("Reshape", value, self._constant(f"{shape}", np.array(shape, np.int64)))
+        return self._add("Reshape", value, self._whole(shape))
+
+    def _whole(self, numbers: list[int]) -> str:
+        return self._constant(f"{numbers}", np.array(numbers, np.int64))
 
     def _constant(self, name: str, value: npt.ArrayLike) -> str:
         from onnx import numpy_helper

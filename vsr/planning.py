@@ -15,7 +15,7 @@ from vsr.backends.tensorrt.inspection import Layer, layers
 from vsr.backends.tensorrt.library import listening
 from vsr.backends.tensorrt.prepare import executor
 from vsr.errors import UsageError
-from vsr.frame import PlanarFormat
+from vsr.frame import Chroma, PlanarFormat
 from vsr.graph import FrameSpec
 from vsr.models import Runner, resolve
 from vsr.pipeline import first_spec
@@ -33,13 +33,13 @@ def spec_of(source: str, engine: EngineSettings) -> tuple[EngineSettings, FrameS
     return job.network.applied(engine), first_spec(job.source)
 
 
-def plain_spec(size: tuple[int, int], depth: int) -> FrameSpec:
-    """Frames as most videos have them: 4:2:0, chroma to the left. Raises UsageError for what no plan is for."""
+def plain_spec(size: tuple[int, int], depth: int, chroma: Chroma = "420") -> FrameSpec:
+    """Frames as most videos have them, chroma to the left. Raises UsageError for what no plan is for."""
     if min(size) < 1:
         raise UsageError(f"size {size[0]}x{size[1]}: sides are 1 at least")
     if not 8 <= depth <= 15:
         raise UsageError(f"depth {depth}: TensorRT takes 8 to 15 bits")
-    return FrameSpec(format=PlanarFormat(depth=depth), width=size[0], height=size[1])
+    return FrameSpec(format=PlanarFormat(chroma=chroma, depth=depth), width=size[0], height=size[1])
 
 
 def make(

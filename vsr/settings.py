@@ -89,11 +89,26 @@ class PlanSettings:
     tiling: Tiling = "none"  # effort of the search for kernels that share the second-level cache
     hardware: Hardware = "this"  # GPUs it runs on, others at a cost: this one, its compute capability, Ampere and later
     any_version: bool = False  # later TensorRT versions load it too, at a cost
+    sizes: tuple[tuple[int, int], ...] = ()  # least, usual and largest width and height; (): for one size alone
+
+    @property
+    def range(self) -> str:
+        """The least and the largest size, for people; "" for a plan of one size."""
+        return "{}x{}-{}x{}".format(*self.sizes[0], *self.sizes[-1]) if self.sizes else ""
+
+    def takes(self, width: int, height: int) -> bool:
+        """Whether that is in the range of sizes."""
+        least, _, largest = self.sizes
+        return least[0] <= width <= largest[0] and least[1] <= height <= largest[1]
 
     def validate(self) -> None:
         """Raises UsageError for what can't be meant."""
         if self.workspace < 1 << 20 or not 0 <= self.level <= 5:
             raise UsageError("a plan's workspace must have 1M at least, its level be from 0 to 5")
+        sides = [(1, *side) for side in zip(*self.sizes, strict=True)]
+        if self.sizes and (len(self.sizes) != 3 or any(list(side) != sorted(side) for side in sides)):
+            given = " ".join(f"{width}x{height}" for width, height in self.sizes)
+            raise UsageError(f"sizes {given}: the least, the usual and the largest, in this order, of 1 at least")
 
 
 @dataclass(frozen=True, kw_only=True)

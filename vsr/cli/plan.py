@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ from vsr.settings import HARDWARE, SCALES, TILINGS, WEIGHTS, EngineSettings, Pla
 if TYPE_CHECKING:
     from vsr.plans import StoredPlan
 
+CHROMAS = ("420", "422", "444", "grey")
 EPILOG = """A plan is what TensorRT makes of a network for one GPU, one size and one kind of samples. vsr-run builds the
 one it needs and keeps it; a plan built ahead saves that wait. A run takes the plan that was used last, so one built
-here with other settings is used from then on. Plans are code: they are kept in a folder that only you can write to.
+here with other settings is used from then on. A plan of --sizes serves every size between; where there is one for a
+size alone, a run prefers that. Plans are code: they are kept in a folder that only you can write to.
 
 exit codes: 0, 1 TensorRT or the GPU failed, 2 usage, 3 input, 4 cache folder, 6 memory, 130 interrupted"""
 
@@ -32,8 +35,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    if (arguments.input is None) == (arguments.size is None):
-        raise UsageError("name a video, or give --size WxH (and --depth)")
+    size = arguments.size or (arguments.sizes and arguments.sizes[1])
+    if (arguments.input or size) is None or arguments.input is not None and arguments.size is not None:
+        raise UsageError("name a video, or give --size WxH or --sizes MIN OPT MAX (and --depth, --chroma)")
     from vsr.planning import make, plain_spec, spec_of
 
     engine = EngineSettings(
@@ -51,12 +55,15 @@ def _build(arguments: argparse.Namespace) -> None:
         tiling=arguments.tiling,
         hardware=arguments.hardware,
         any_version=arguments.any_version,
+        sizes=tuple(arguments.sizes or ()),
     )
     plan.validate()
     if arguments.input is None:
-        spec = plain_spec(arguments.size, arguments.depth)
+        spec = plain_spec(size, arguments.depth, arguments.chroma)
     else:
         engine, spec = spec_of(arguments.input, engine)
+        if size:
+            spec = replace(spec, width=size[0], height=size[1])
     with Bar(quiet=arguments.quiet) as bar:
         make(engine, spec, plan, progress=bar.update, said=bar.say)
 
@@ -143,6 +150,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
         every = [{"name": layer.name, "kind": layer.kind, "outputs": layer.outputs} for layer in layers]
         print(json.dumps({"version": 1, **_entry(plan), "kinds": counts, "layers": every}))
         return
+    print(", ".join(_row(plan)[1:6]))
     for layer in layers:
         print(f"{layer.kind:<20} {layer.name[:80]}  -> {', '.join(layer.outputs)}")
     print(", ".join(f"{count} {kind}" for kind, count in counts.most_common()))
@@ -169,8 +177,15 @@ def _parser() -> argparse.ArgumentParser:
     build = commands.add_parser("build", help="build the plan for a video, or for frames of a size")
     build.set_defaults(do=_build)
     build.add_argument("input", nargs="?", help="a video: its size, samples and scale decide")
-    build.add_argument("--size", type=dimensions, metavar="WxH", help="instead of a video: of its frames, 4:2:0")
-    build.add_argument("--depth", type=int, default=8, metavar="N", help="with --size: bits of a sample (default 8)")
+    size = build.add_mutually_exclusive_group()
+    size.add_argument("--size", type=dimensions, metavar="WxH", help="instead of a video: of its frames")
+    size.add_argument("--sizes", type=dimensions, nargs=3, metavar=("MIN", "OPT", "MAX"),
+                      help="one plan for every size from MIN to MAX, made to be quick at OPT")  # fmt: skip
+    build.add_argument(
+        "--depth", type=int, default=8, metavar="N", help="without a video: bits of a sample (default 8)"
+    )
+    build.add_argument("--chroma", choices=CHROMAS, default="420",
+                       help="without a video (default 420; vsr-live's windows are 444)")  # fmt: skip
     build.add_argument("--scale", type=int, choices=SCALES, default=2, help="factor (default 2)")
     build.add_argument("--network", default=EngineSettings.network, help="as vsr-run's")
     build.add_argument("--model", type=Path, metavar="FILE", help="your own luma network, ONNX")

@@ -2,7 +2,7 @@
 
 One code path for TensorRT 10.16, 11 and TensorRT-RTX, all of which take precision from the graph (strongly typed).
 
-A plan is for one GPU, one sample layout and one size; there are no dynamic profiles. The description has its size in
-it, where pictures of odd sizes are cut and where samples of more than 8 bits are taken out of pairs, and kernels that
-were timed at the size they run at are the faster ones. A stream that changes size gets another plan.
+A plan is for one GPU, one sample layout and one size, at which its kernels were timed; a stream that changes size gets
+another one. On request a plan is for a range of sizes (`PlanSettings.sizes`), of a description that leaves them open;
+frames for which there is no plan of their own size yet go through such a one.
 """

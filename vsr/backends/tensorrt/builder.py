@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from vsr.backends.half import halved
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
 
 _NO_ROOM = ("out of memory", "outofmemory", "out_of_memory", "cudamalloc", "could not be allocated")
 
+Shapes = Mapping[str, tuple[tuple[int, ...], ...]]  # of inputs: the least, the usual, the largest
 Progress = Callable[[float, str], None]  # share done, from 0 to 1 and never less than before; what is being done
 
 
-def described(model: LumaModel, spec: FrameSpec, precision: Exact) -> ModelProto:
+def described(model: LumaModel, spec: FrameSpec, precision: Exact, *, any_size: bool = False) -> ModelProto:
     """The whole-frame description as TensorRT takes it, in `precision`: float32, fp16, or int8 for int8 models.
+
+    With `any_size` its rows and columns are left open: `describe`.
 
     Raises:
         UsageError: a precision that isn't the model's, or 16-bit samples.
@@ -33,7 +37,7 @@ def described(model: LumaModel, spec: FrameSpec, precision: Exact) -> ModelProto
     """
     if spec.format.depth == 16:
         raise UsageError("TensorRT has no type for samples of 16 bits; use --backend openvino or pytorch")
-    whole = describe(model, spec, edges="tensorrt")
+    whole = describe(model, spec, edges="tensorrt", any_size=any_size)
     quantised = _quantised_to(whole)
     if "uint8" in quantised:
         raise InputError(
@@ -68,10 +72,13 @@ def build(
     model: ModelProto,
     settings: PlanSettings,
     *,
+    shapes: Shapes = MappingProxyType({}),
     timing: bytes = b"",
     progress: Progress = lambda share, phase: None,
 ) -> tuple[bytes, bytes]:
     """A plan and the timing cache after it was built (empty with TensorRT-RTX), for the device that is current.
+
+    Kernels are chosen for the second of the three `shapes` of each input, where the model leaves its size open.
 
     What `progress` raises ends the build and is raised here; it is called from TensorRT's threads too, never from two
     at once.
@@ -89,6 +96,12 @@ def build(
         raise InputError(f"TensorRT refuses this model: {' '.join('; '.join(refused).split()) or log.text()}")
     config = builder.create_builder_config()
     _configure(trt, config, settings)
+    if shapes:
+        profile = builder.create_optimization_profile()
+        for name, extent in shapes.items():
+            profile.set_shape(name, *extent)
+        if config.add_optimization_profile(profile) < 0:
+            raise _failure(log.text())
     timings = None if is_rtx(trt) else _timings(config, timing)
     config.progress_monitor = monitor = _monitor(trt, progress)
     plan = builder.build_serialized_network(network, config)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import cache as cached
 from typing import TYPE_CHECKING, Any
 
 from vsr.backends import cache_folder
-from vsr.backends.tensorrt.builder import Progress, build, described
-from vsr.backends.tensorrt.executor import TensorRTExecutor
+from vsr.backends.tensorrt.builder import Progress, Shapes, build, described
+from vsr.backends.tensorrt.executor import TensorRTExecutor, plane_tensors
 from vsr.backends.tensorrt.library import cuda_of, import_tensorrt
 from vsr.device.facts import GpuFacts, gpu_facts
 from vsr.device.protocol import Device
-from vsr.errors import OutputError
-from vsr.graph import FrameSpec
+from vsr.errors import OutputError, UsageError
+from vsr.graph import INPUTS, FrameSpec, whole_pairs
 from vsr.models import ModelChoice, load
-from vsr.plans import PlanCache, PlanKey
+from vsr.plans import PlanCache, PlanKey, StoredPlan
 from vsr.settings import PlanSettings
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def open_executor(
         trt: from `import_tensorrt`.
         facts: of the same GPU as `device`.
         cache: where plans are kept; None builds one for this process alone.
-        settings: None takes the plan used last, whatever its settings were, and builds by the defaults.
+        settings: None takes the plan used last, whatever its settings were, one for this size alone before one of a
+            range of sizes, and builds by the defaults where there is none.
         progress: see `build`; not called where the plan is there already.
         said: gets a line for what a user should hear.
 
@@ -53,18 +55,27 @@ def open_executor(
         PlanError, DeviceError: TensorRT built or loaded no plan; DeviceMemoryError where that was for want of memory.
         OutputError: a cache that can't be used.
     """
-    model = described(load(choice), spec, choice.precision)
-    label = f"{trt.__name__.replace('_', '-')} {_short(trt)} {choice.precision}, {device.name}"
+    luma = load(choice)
+
+    @cached
+    def model(any_size: bool) -> ModelProto:
+        return described(luma, spec, choice.precision, any_size=any_size)
 
     def key(settings: PlanSettings) -> PlanKey:
-        return plan_key(trt, choice, spec, model, facts, settings)
+        return plan_key(trt, choice, spec, model(bool(settings.sizes)), facts, settings)
 
-    chosen = settings or _last_used(cache, key(PlanSettings())) or PlanSettings()
+    chosen = settings or _last_used(cache, spec, key) or PlanSettings()
     chosen.validate()
+    shapes = input_shapes(spec, chosen)
+    if shapes and not settings:
+        said(f"{spec} goes through the plan for {chosen.range}; `vsr-plan build` makes one for this size alone")
+    library, sizes = f"{trt.__name__.replace('_', '-')} {_short(trt)}", f", {chosen.range}" if chosen.sizes else ""
+    label = f"{library} {choice.precision}{sizes}, {device.name}"
 
     def built() -> bytes:
         name = timing_name(trt, facts)
-        plan, timing = build(trt, model, chosen, timing=cache.read(name) if cache else b"", progress=progress)
+        known = cache.read(name) if cache else b""
+        plan, timing = build(trt, model(bool(shapes)), chosen, shapes=shapes, timing=known, progress=progress)
         if cache and timing:
             try:
                 cache.write(name, timing)
@@ -73,7 +84,9 @@ def open_executor(
         return plan
 
     def loaded(plan: bytes) -> TensorRTExecutor:
-        return TensorRTExecutor(trt, plan, spec, choice.scale, device, label=label, host_code=chosen.any_version)
+        return TensorRTExecutor(
+            trt, plan, spec, choice.scale, device, label=label, host_code=chosen.any_version, ranged=bool(shapes)
+        )
 
     with device.current():
         if cache is None:
@@ -116,14 +129,42 @@ def plan_cache(said: Callable[[str], None]) -> PlanCache | None:
     return None
 
 
-def _last_used(cache: PlanCache | None, key: PlanKey) -> PlanSettings | None:
-    """The settings of the plan used last that differs from `key` in nothing else."""
-    for plan in cache.stored() if cache else []:
-        facts = dict(plan.facts)
-        settings = facts.pop("settings", None)
-        if settings and facts == {name: fact for name, fact in key.facts.items() if name != "settings"}:
-            return PlanSettings(**settings)
+def _last_used(cache: PlanCache | None, spec: FrameSpec, key: Callable[[PlanSettings], PlanKey]) -> PlanSettings | None:
+    """The settings of the plan used last that differs in nothing else from what `spec` asks for."""
+    stored = [(plan.digest, _settings(plan)) for plan in (cache.stored() if cache else [])]
+    known = [(digest, settings) for digest, settings in stored if settings]
+    for digest, settings in sorted(known, key=lambda plan: bool(plan[1].sizes)):
+        fits = not settings.sizes or settings.takes(spec.width, spec.height) and whole_pairs(spec)
+        if fits and key(settings).digest == digest:
+            return settings
     return None
+
+
+def _settings(plan: StoredPlan) -> PlanSettings | None:
+    """Those it was built with; None where they aren't known, or not here."""
+    try:
+        facts = dict(plan.facts["settings"])
+        return PlanSettings(**{**facts, "sizes": tuple(map(tuple, facts["sizes"]))})
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def input_shapes(spec: FrameSpec, settings: PlanSettings) -> Shapes:
+    """Of each input at the least, usual and largest of the plan's sizes; none for a plan of one size.
+
+    Raises:
+        UsageError: a range in which samples can't go in pairs.
+    """
+    format = spec.format
+    for width, height in settings.sizes:
+        if not whole_pairs(replace(spec, width=width, height=height)):
+            wide = "2" if format.chroma in ("grey", "444") else "4"
+            raise UsageError(
+                f"size {width}x{height}: a plan for several sizes takes samples of {format.depth} bits in pairs of a "
+                f"row, so {format.pix_fmt} of widths that are multiples of {wide}; plans for one size take any"
+            )
+    planes = [plane_tensors(INPUTS, format, *size, ranged=True) for size in settings.sizes]
+    return {extents[0].name: tuple(tensor.shape for tensor in extents) for extents in zip(*planes, strict=True)}
 
 
 def plan_key(
@@ -135,7 +176,7 @@ def plan_key(
             "network": choice.network,
             "scale": choice.scale,
             "precision": choice.precision,
-            "frames": str(spec),
+            "frames": f"{spec.format.pix_fmt} {settings.range}" if settings.sizes else str(spec),
             "model": hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest(),
             "recipe": RECIPE,
             "settings": asdict(settings),
