@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from pathlib import Path
 
 import cv2
 import pytest
 
+import vsr
 from slots import Repeating
 from strong import frame, spec
 from vsr.backends.choice import Engines
@@ -16,11 +19,12 @@ from vsr.backends.gpu import Gpu, open_on_gpu
 from vsr.backends.machine import Machine
 from vsr.bench import clip, once
 from vsr.bench.alone import FRAMES, timed
+from vsr.bench.builds import Build, RunFailedError, process
 from vsr.bench.machine import machine
 from vsr.bench.meters import Busy, Energy
 from vsr.bench.once import Order, Outcome
 from vsr.bench.result import Absent, Case, Measured, Result, Round, read
-from vsr.bench.rounds import Plan, RunFailedError, measure, process, stages, timeline
+from vsr.bench.rounds import Plan, measure, stages, timeline
 from vsr.bench.run import Matrix, bench
 from vsr.cli.bench import main
 from vsr.device.fake import FakeDevice
@@ -47,30 +51,30 @@ def test_the_matrix_is_every_combination_once() -> None:
 def test_rounds_are_interleaved_and_a_cold_start_comes_first() -> None:
     ran: list[str] = []
 
-    def run(case: Case, clip: Path, cache: Path) -> tuple[Outcome, Round]:
+    def run(case: Case, clip: Path, cache: Path, number: int) -> list[tuple[Outcome, Round]]:
         ran.append(f"{case.network} {case.sink}")
-        return Outcome(engine="fake", frames=8, spans=[("network", 0.0, 0.5)]), DONE
+        return [(Outcome(engine="fake", frames=8, spans=[("network", 0.0, 0.5)]), DONE)]
 
     cases = matrix(networks=["m4c8", "m4c16"], sinks=["null", "md5"]).cases()
     results, absent = measure(Plan(cases, {TINY: Path()}, 2, Path()), run)
     each = ["m4c8 null", "m4c8 md5", "m4c16 null", "m4c16 md5"]
     assert ran == ["m4c8 null", "m4c16 null", *each, *each]
-    assert [len(measured.rounds) for measured in results] == [2] * 4
-    assert [measured.cold is not None for measured in results] == [True, False, True, False]
-    assert results[0].stages["network"].calls == 2
+    assert [len(measured.rounds) for (measured,) in results] == [2] * 4
+    assert [measured.cold is not None for (measured,) in results] == [True, False, True, False]
+    assert results[0][0].stages["network"].calls == 2
     assert not absent
 
 
 def test_what_cannot_be_had_is_absent_and_other_errors_end_it() -> None:
-    def run(case: Case, clip: Path, cache: Path) -> tuple[Outcome, Round]:
+    def run(case: Case, clip: Path, cache: Path, number: int) -> list[tuple[Outcome, Round]]:
         if case.network == "m4c8":
             raise RunFailedError("no such precision", code)
-        return Outcome(frames=8), DONE
+        return [(Outcome(frames=8), DONE)]
 
     plan = Plan(matrix(networks=["m4c8", "m4c16"], sinks=["null", "md5"]).cases(), {TINY: Path()}, 1, Path())
     code = 2
     results, absent = measure(plan, run)
-    assert [measured.case.network for measured in results] == ["m4c16", "m4c16"]
+    assert [measured.case.network for (measured,) in results] == ["m4c16", "m4c16"]
     assert [missing.why for missing in absent] == ["no such precision"] * 2
     code = 6
     with pytest.raises(RunFailedError):
@@ -163,7 +167,8 @@ def test_a_run_is_timed_from_its_start_to_its_end(sink: str, tmp_path: Path) -> 
 
 
 def test_the_whole_benchmark(tmp_path: Path) -> None:
-    result = bench(matrix(sinks=["null", "x264"], precisions=["float32", "fp16"]), frames=6, rounds=2)
+    result, other = bench(matrix(sinks=["null", "x264"], precisions=["float32", "fp16"]), frames=6, rounds=2)
+    assert other is None
     (tmp_path / "result.json").write_text(result.to_json())
     assert read(tmp_path / "result.json") == result
     assert [measured.case.sink for measured in result.measured] == ["null", "x264"]
@@ -210,8 +215,58 @@ def test_on_a_gpu_the_engine_alone_has_upload_network_and_download() -> None:
 
 def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(RunFailedError, match=r"missing\.mp4") as failure:
-        process(Case(network="m4c8"), tmp_path / "missing.mp4", tmp_path / "cache")
+        process([Build()], Case(network="m4c8"), tmp_path / "missing.mp4", tmp_path / "cache", 0)
     assert failure.value.exit_code == 3
+
+
+SPINNING = """
+import json, sys, time
+order = json.load(sys.stdin)
+begun = time.perf_counter() - order["begin"]
+while time.process_time() < 0.3:
+    pass
+end = time.perf_counter() - order["begin"]
+spans = [["network", begun, end]]
+print(json.dumps({"engine": "none", "frames": 11, "first_frame": begun, "end": end, "spans": spans}))
+"""
+
+
+def test_builds_take_turns_and_their_clocks_stand_still_meanwhile(tmp_path: Path) -> None:
+    builds = [Build((sys.executable, "-c", SPINNING))] * 2
+    begin = time.perf_counter()
+    done = process(builds, Case(network="m4c8"), tmp_path / "none.mp4", tmp_path, 1)
+    whole = time.perf_counter() - begin
+    assert [round_.seconds > 0.29 for _, round_ in done] == [True, True]
+    assert sum(round_.seconds for _, round_ in done) < whole, "each has what the other hasn't"
+    for outcome, round_ in done:
+        [(stage, first, last)] = outcome.spans
+        assert (stage, first, last) == ("network", outcome.first_frame, outcome.end)
+        assert round_.fps == pytest.approx(10 / (last - first))
+        assert round_.joules is None
+
+
+def test_another_build_is_measured_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkout = Path(vsr.__file__).parents[1]
+    words = f"--networks m4c8 --sizes {TINY} --threads 1 --sinks null --frames 6 --rounds 2 --no-quality".split()
+    files = [tmp_path / "before.json", tmp_path / "after.json"]
+    assert main([*words, "--against", str(checkout), "--json-against", str(files[0]), "--json", str(files[1])]) == 3
+    assert "too few undisturbed rounds" in capsys.readouterr().err
+    before, after = (read(path) for path in files)
+    assert before.together == after.together != ""
+    assert before.machine == after.machine
+    assert [len(result.measured[0].rounds) for result in (before, after)] == [2, 2]
+    assert main(["compare", *map(str, files)]) == 3
+
+
+def test_a_build_is_a_checkout_or_a_python(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Build.at(Path(sys.executable)).source == ""
+    for arguments, said in [
+        (["--against", str(tmp_path)], f"{tmp_path}: neither a checkout of vsr nor the Python of an environment"),
+        (["--json-against", "x.json"], "--json-against is for --against"),
+        (["--against", "/bin/false"], "/bin/false: "),
+    ]:
+        assert main(arguments) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_the_sheet_names_the_machine() -> None:

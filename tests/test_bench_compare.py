@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from vsr.bench.compare import Difference, compare, rank_sum, remarks
+from vsr.bench.compare import Difference, compare, rank_sum, remarks, signed_rank
 from vsr.bench.result import Case, Measured, Result, Round
 from vsr.cli.bench import ROUNDS, main
 from vsr.errors import InputError
@@ -17,17 +17,20 @@ from vsr.errors import InputError
 NOISE = 0.015  # of a round, relative
 SPIKES, SPIKE = 0.05, 0.2  # how many rounds something else slows down, and by how much at most
 DRIFT = 0.005  # between two results, as a whole
+WANDER = 0.08  # of the machine from round to round
 SINKS = ("null", "md5", "x264")
 
 
-def result(seed: int, *, slower: float = 0.0, rounds: int = ROUNDS, others: float | None = 0.01) -> Result:
+def result(
+    seed: int, *, slower: float = 0.0, rounds: int = ROUNDS, others: float | None = 0.01, steady: bool = False
+) -> Result:
     """The default matrix as if measured; "md5" slowed down."""
     random = Random(seed)
-    drift = random.gauss(1, DRIFT)
+    whole = 1 if steady else random.gauss(1, DRIFT)
 
     def time(base: float) -> float:
-        spike = random.uniform(0, SPIKE) if random.random() < SPIKES else 0.0
-        return base * drift * (random.gauss(1, NOISE) + spike)
+        spike = random.uniform(0, SPIKE) if random.random() < SPIKES and not steady else 0.0
+        return base * whole * (random.gauss(1, NOISE) + spike)
 
     measured = []
     for sink, base in zip(SINKS, (0.02, 0.021, 0.045), strict=True):
@@ -40,6 +43,23 @@ def result(seed: int, *, slower: float = 0.0, rounds: int = ROUNDS, others: floa
     return Result(vsr="0", machine={"cores": 2}, clip="scene", measured=measured)
 
 
+def pair(seed: int, *, slower: float = 0.0) -> tuple[Result, Result]:
+    """Of two builds that took turns on a machine whose speed changes from round to round, for both alike."""
+    random, before, after = (
+        Random(-seed),
+        result(2 * seed, steady=True),
+        result(2 * seed + 1, slower=slower, steady=True),
+    )
+    for measured in zip(before.measured, after.measured, strict=True):
+        for number in range(ROUNDS):
+            pace = random.gauss(1, WANDER)
+            for each in measured:
+                done = each.rounds[number]
+                each.rounds[number] = replace(done, fps=pace * done.fps, first_frame=done.first_frame / pace)
+    before.together = after.together = str(seed)
+    return before, after
+
+
 def found(differences: list[Difference]) -> list[tuple[str, str, str]]:
     return [(d.case.sink, d.measure, d.verdict) for d in differences if d.verdict != "same"]
 
@@ -50,6 +70,12 @@ def test_equal_results_show_nothing_in_twenty_of_twenty() -> None:
 
 def test_a_twentieth_more_time_is_found_in_nineteen_of_twenty() -> None:
     verdicts = [found(compare(result(2 * n), result(2 * n + 1, slower=0.05))) for n in range(20)]
+    assert verdicts.count([("md5", "frame", "slower")]) >= 19
+
+
+def test_builds_that_took_turns_are_compared_pair_by_pair() -> None:
+    assert [found(compare(*pair(n))) for n in range(20)] == [[]] * 20
+    verdicts = [found(compare(*pair(n, slower=0.05))) for n in range(20)]
     assert verdicts.count([("md5", "frame", "slower")]) >= 19
 
 
@@ -101,6 +127,15 @@ def test_the_rank_sum_is_exact(low: list[float], high: list[float]) -> None:
     expected = sum(s >= sum(rank[value] for value in high) for s in sums) / len(sums)
     assert rank_sum(low, high) == pytest.approx(expected)
     assert rank_sum([], high) == rank_sum(low, []) == 1
+
+
+@pytest.mark.parametrize("values", [[1, -2, 4, 8], [1, 1, -2, 3, -3], [0, 2, 0], [-1, -2], [0]])
+def test_the_signed_rank_is_exact(values: list[float]) -> None:
+    sizes = sorted(abs(value) for value in values if value)
+    rank = {size: sizes.index(size) + (sizes.count(size) + 1) / 2 for size in sizes}
+    seen = sum(rank[value] for value in values if value > 0)
+    sums = [sum(rank[s] for s, up in zip(sizes, ups, strict=True) if up) for ups in product([0, 1], repeat=len(sizes))]
+    assert signed_rank(values) == pytest.approx(sum(each >= seen for each in sums) / len(sums))
 
 
 def test_the_command_exits_with_1_when_something_got_slower(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from slots import Failing, Repeating, repeated
 from strong import assert_close, chosen, frame, luma_model, planes, spec
 from vsr import Upscaler
 from vsr.backends import open_engine
+from vsr.backends.cuda import SlotEngine
 from vsr.backends.memory import available
-from vsr.backends.tiled import Grid, TiledEngine, choose
+from vsr.backends.tiled import Grid, TiledEngine, Tiles, choose
+from vsr.device.fake import FakeDevice
+from vsr.device.protocol import DeviceError
 from vsr.errors import MemoryLimitError
+from vsr.frame import Planes
 from vsr.models import Exact, processor_flags
 from vsr.settings import EngineSettings
 
@@ -153,3 +159,44 @@ def test_memory_is_predicted_within_a_fifth(tmp_path: Path, precision: Exact, de
 
 def test_there_is_memory() -> None:
     assert 64 * MIB < available() < 1 << 50
+
+
+WIDE = spec("420", 8, (96, 48))
+GRID = Grid(spec=WIDE, width=16, height=16, halo=8)
+
+
+def tiles(device: Any) -> Tiles:
+    return Tiles(GRID, SlotEngine(device, Repeating(device, GRID.tile), GRID.tile, 2, slots=3), 2)
+
+
+def results(count: int) -> list[Planes]:
+    shapes = WIDE.format.shapes(2 * WIDE.width, 2 * WIDE.height)
+    return [tuple(np.zeros(shape, np.uint8) for shape in shapes) for _ in range(count)]
+
+
+def test_tiles_of_several_frames_are_on_their_way_at_once() -> None:
+    for seed in range(20):
+        device, places = FakeDevice(seed=seed), list(GRID.places())
+        engine, (first, second) = tiles(device), results(2)
+        begun = [engine.begin(first, frame(WIDE, 0), places[:2]), engine.begin(second, frame(WIDE, 1), places[2:3])]
+        assert begun == [2, 3]
+        assert not first[0].any(), "nothing was waited for"
+        begun[1] = engine.begin(second, frame(WIDE, 1), [*places[:2], *places[3:]])
+        engine.finish(begun[1])
+        assert_close(second, repeated(WIDE, frame(WIDE, 1).planes))
+        part = slice(0, 2 * 16), slice(0, 2 * 32)
+        assert (first[0][part] == repeated(WIDE, frame(WIDE, 0).planes)[0][part]).all()
+        engine.finish(begun[0])
+        engine.close()
+
+
+def test_tiles_lost_by_a_failure_are_never_taken_for_done() -> None:
+    device = Failing(FakeDevice(), "upload", 3)
+    engine, (first, second), places = tiles(device), results(2), list(GRID.places())
+    begun = engine.begin(first, frame(WIDE), places[:2])
+    with pytest.raises(DeviceError, match="as asked"):
+        engine.begin(second, frame(WIDE, 1), places)
+    for _ in range(2):
+        with pytest.raises(DeviceError, match="as asked"):
+            engine.finish(begun)
+    engine.close()

@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.peers.once import Judged, Order, Timed
 from benchmarks.peers.rows import MEASURE
+from vsr.bench.builds import children_seconds
 from vsr.bench.meters import Busy
-from vsr.bench.rounds import children_seconds
 from vsr.errors import Unavailable
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -32,6 +32,7 @@ class _Work:
     out: Planes | None
     spared: float = 0.0  # share of a frame's work
     ticket: Ticket | None = None
+    tiles: int = 0  # see `Tiles.begin`
     result: Frame | None = None
     kept: Sequence[Place] = ()
     trial: Frame | None = None  # the same made of tiles, to be compared
@@ -148,7 +149,7 @@ class ReusingEngine(QueuedEngine[_Work]):
     def _patch(self, work: _Work, places: list[Place]) -> None:
         assert self._tiles is not None
         work.spared, work.result = self._share(places), self._result(work.frame, None)
-        self._tiles.fill(work.result.planes, work.frame, places)
+        work.tiles = self._tiles.begin(work.result.planes, work.frame, places)
         filled = set(places)
         work.kept = [place for place in self._tiles.grid.places() if place not in filled]
 
@@ -161,7 +162,7 @@ class ReusingEngine(QueuedEngine[_Work]):
             self._without_tiles(str(error))
             return
         self._proof, work.trial = "runs", self._result(work.frame, None)
-        self._tiles.fill(work.trial.planes, work.frame, self._grid.places())
+        work.tiles = self._tiles.begin(work.trial.planes, work.frame, self._grid.places())
 
     def _without_tiles(self, why: str) -> None:
         self._grid = None
@@ -181,6 +182,8 @@ class ReusingEngine(QueuedEngine[_Work]):
         return True
 
     def _collect(self, work: _Work, timeout: float | None) -> None:
+        if self._tiles is not None:
+            self._tiles.finish(work.tiles, timeout)
         if work.ticket is not None and work.result is None:
             work.result = self._whole.wait(work.ticket, timeout)
 

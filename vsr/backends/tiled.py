@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from vsr.backends.engine import Engine, QueuedEngine, Ticket
@@ -98,7 +99,9 @@ def _aligned(size: float) -> int:
 
 
 class Tiles:
-    """Runs an engine on tiles of a frame.
+    """Runs an engine on tiles of frames; those of several frames may be on their way, in the order they were begun.
+
+    What the engine raises is raised again until `reset`, as tiles that were on their way then are lost.
 
     Args:
         inner: for frames of `grid.tile`, of this scale.
@@ -107,35 +110,56 @@ class Tiles:
     def __init__(self, grid: Grid, inner: Engine, scale: int) -> None:
         self.grid, self._inner, self._scale, tile = grid, inner, scale, grid.tile
         self._pool = FramePool(tile.format, tile.width, tile.height)
+        self._running: deque[tuple[Ticket, Place, Planes]] = deque()
+        self._done = 0  # tiles, ever
+        self._broken: BaseException | None = None
 
-    def fill(self, planes: Planes, frame: Frame, places: Iterable[Place]) -> None:
-        """Upscales what is at `places` of `frame` into `planes`; where it raises, nothing of it goes on."""
-        try:
-            self._fill(planes, frame, places)
-        except BaseException:
-            self._inner.reset()
-            raise
+    def begin(self, planes: Planes, frame: Frame, places: Iterable[Place]) -> int:
+        """Starts to upscale what is at `places` of `frame` into `planes`; what to ask `finish` for.
+
+        `frame` isn't read any more after that.
+        """
+        with self._breaking():
+            for place in places:
+                if len(self._running) == self._inner.capacity:
+                    self._paste(self._inner.wait(self._running[0][0]))
+                tile = self._cut(frame, place)
+                try:
+                    self._running.append((self._inner.submit(tile), place, planes))
+                except BaseException:
+                    tile.release()
+                    raise
+        return self._done + len(self._running)
+
+    def finish(self, begun: int, timeout: float | None = None) -> None:
+        """Waits for what was begun. Raises TimeoutError after `timeout` seconds without a tile; ask again then."""
+        with self._breaking():
+            while self._done < begun:
+                self._paste(self._inner.wait(self._running[0][0], timeout))
 
     def reset(self) -> None:
+        """Drops what is on its way."""
+        self._running.clear()
+        self._broken = None
         self._inner.reset()
 
     def close(self) -> None:
+        self._running.clear()
         self._inner.close()
         self._pool.close()
 
-    def _fill(self, planes: Planes, frame: Frame, places: Iterable[Place]) -> None:
-        running: deque[tuple[Ticket, Place]] = deque()
-        for place in places:
-            if len(running) == self._inner.capacity:
-                self._paste(*running.popleft(), planes)
-            tile = self._cut(frame, place)
-            try:
-                running.append((self._inner.submit(tile), place))
-            except BaseException:
-                tile.release()
-                raise
-        while running:
-            self._paste(*running.popleft(), planes)
+    @contextmanager
+    def _breaking(self) -> Iterator[None]:
+        if self._broken is not None:
+            raise self._broken
+        try:
+            yield
+        except TimeoutError:
+            raise
+        except BaseException as error:
+            self.reset()
+            self._broken = error
+            raise
 
     def _cut(self, frame: Frame, place: Place) -> Frame:
         tile = self.grid.tile
@@ -143,8 +167,9 @@ class Tiles:
         cut(frame, place, planes)
         return frame.like(format=frame.format, width=tile.width, height=tile.height, planes=planes, lease=lease)
 
-    def _paste(self, ticket: Ticket, place: Place, planes: Planes) -> None:
-        tile = self._inner.wait(ticket)
+    def _paste(self, tile: Frame) -> None:
+        _, place, planes = self._running.popleft()
+        self._done += 1
         for source, target in kept(tile, place, planes, self._scale):
             target[:] = source
         tile.release()
@@ -164,7 +189,7 @@ class TiledEngine(QueuedEngine[Frame]):
     def _start(self, frame: Frame, out: Planes | None) -> Frame:
         result = self._result(frame, out)
         try:
-            self._tiles.fill(result.planes, frame, self._tiles.grid.places())
+            self._tiles.finish(self._tiles.begin(result.planes, frame, self._tiles.grid.places()))
         except BaseException:
             result.release()
             raise

@@ -1,16 +1,17 @@
 """Whether one result is slower than another beyond noise.
 
-For each case that both have, the rounds' times of both are compared by the Wilcoxon-Mann-Whitney rank-sum test, exact
-and two-sided (Mann and Whitney 1947), at a level that Holm's step-down method (1979) shares among all tests.
-A difference that the test finds counts when the Hodges-Lehmann estimate of it is over a minimum too. Rounds in which
-others had more than BUSY of the machine are left out.
+For each case that both have, the rounds' times of both are compared by an exact two-sided test, at a level that Holm's
+step-down method (1979) shares among all tests: by Wilcoxon's signed-rank test (1945) where builds took turns of the
+machine and their rounds are pairs, else by the Wilcoxon-Mann-Whitney rank-sum test (Mann and Whitney 1947). What the
+test finds counts when the Hodges-Lehmann estimate of it is over a minimum too. Of rounds that aren't pairs, those in
+which others had more than BUSY of the machine are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import comb
+from math import comb, exp, log
 from statistics import median
 from types import MappingProxyType
 from typing import Literal
@@ -25,16 +26,17 @@ Verdict = Literal["slower", "faster", "same", "can't tell"]
 
 @dataclass(frozen=True)
 class Measure:
-    """What is compared: a time of a round, and the least change of it, as a share, that counts."""
+    """What is compared: a time of a round, and the least change of it that counts, as a share: of pairs, and else."""
 
     time: Callable[[Round], float]
-    least: float
+    paired: float
+    apart: float
 
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {
-        "frame": Measure(lambda done: 1 / done.fps, 0.0275),
-        "first frame": Measure(lambda done: done.first_frame, 0.1),
+        "frame": Measure(lambda done: 1 / done.fps, 0.02, 0.0275),
+        "first frame": Measure(lambda done: done.first_frame, 0.05, 0.1),
     }
 )
 
@@ -45,8 +47,10 @@ class Difference:
 
     Args:
         change: of the time, as a share of what it was; above 0 is slower.
-        chance: that equal results differ so much either way, by the rank-sum test; 1 where nothing can be told.
+        chance: that equal results differ so much either way, by the test; 1 where nothing can be told.
         rounds: that were compared, before and after.
+        surest: the least chance that so many rounds can have.
+        least: change that counts.
     """
 
     case: Case
@@ -54,6 +58,8 @@ class Difference:
     change: float
     chance: float
     rounds: tuple[int, int]
+    surest: float
+    least: float
     verdict: Verdict = "can't tell"
 
 
@@ -66,7 +72,8 @@ def compare(before: Result, after: Result) -> list[Difference]:
     pairs = [(known[measured.case], measured) for measured in after.measured if measured.case in known]
     if not pairs:
         raise InputError("the two results have no case in common; measure both with the same options")
-    tests = [_tested(*pair, name) for pair in pairs for name in MEASURES]
+    tested = _paired if paired(before, after) else _apart
+    tests = [tested(*pair, name) for pair in pairs for name in MEASURES]
     levels = _levels([test.chance for test in tests])
     return [replace(test, verdict=_verdict(test, level, len(tests))) for test, level in zip(tests, levels, strict=True)]
 
@@ -79,7 +86,7 @@ def remarks(before: Result, after: Result) -> list[str]:
     lines = [f"{name}: {a}, then {b}" for name, a, b in changed if a != b]
     sides = [{measured.case for measured in result.measured} for result in (before, after)]
     lines += [f"only in one of them: {case}" for case in sorted(sides[0] ^ sides[1], key=str)]
-    for name, result in (("before", before), ("after", after)):
+    for name, result in () if paired(before, after) else (("before", before), ("after", after)):
         rounds = [done for measured in result.measured for done in measured.rounds]
         if busy := len(rounds) - len(_quiet(rounds)):
             lines.append(
@@ -88,12 +95,30 @@ def remarks(before: Result, after: Result) -> list[str]:
     return lines
 
 
-def _tested(before: Measured, after: Measured, name: str) -> Difference:
-    """The test of one measure; what it means is still to be said."""
-    old, new = ([MEASURES[name].time(done) for done in _quiet(measured.rounds)] for measured in (before, after))
+def paired(before: Result, after: Result) -> bool:
+    """Whether the builds took turns."""
+    return bool(before.together) and before.together == after.together
+
+
+def _paired(before: Measured, after: Measured, name: str) -> Difference:
+    """The test of one measure of builds that took turns; what it means is still to be said."""
+    measure = MEASURES[name]
+    ratios = [log(measure.time(b) / measure.time(a)) for a, b in zip(before.rounds, after.rounds, strict=True)]
+    walsh = [(a + b) / 2 for n, a in enumerate(ratios) for b in ratios[n:]]
+    chance = min(1.0, 2 * min(signed_rank(ratios), signed_rank([-ratio for ratio in ratios])))
+    count = len(ratios)
+    change = exp(median(walsh)) - 1 if ratios else 0.0
+    return Difference(before.case, name, change, chance, (count, count), 2 / 2**count, measure.paired)
+
+
+def _apart(before: Measured, after: Measured, name: str) -> Difference:
+    """The same of builds that were measured one after the other."""
+    measure = MEASURES[name]
+    old, new = ([measure.time(done) for done in _quiet(measured.rounds)] for measured in (before, after))
     change = median(b / a for a in old for b in new) - 1 if old and new else 0.0
     chance = min(1.0, 2 * (rank_sum(old, new) if change > 0 else rank_sum(new, old)))
-    return Difference(before.case, name, change, chance, (len(old), len(new)))
+    rounds = len(old), len(new)
+    return Difference(before.case, name, change, chance, rounds, 2 / comb(sum(rounds), rounds[0]), measure.apart)
 
 
 def _quiet(rounds: Sequence[Round]) -> list[Round]:
@@ -111,11 +136,26 @@ def _levels(chances: Sequence[float]) -> list[float]:
 
 
 def _verdict(test: Difference, level: float, tests: int) -> Verdict:
-    if 2 / comb(sum(test.rounds), test.rounds[0]) > LEVEL / tests:
+    if test.surest > LEVEL / tests:
         return "can't tell"
-    if test.chance > level or abs(test.change) < MEASURES[test.measure].least:
+    if test.chance > level or abs(test.change) < test.least:
         return "same"
     return "slower" if test.change > 0 else "faster"
+
+
+def signed_rank(values: Sequence[float]) -> float:
+    """Chance of ranks of the positive ones at least as high in all, were either sign as likely; 1 where there are none.
+
+    Exact for any ties: equal sizes share the mean of their ranks, all ways to choose signs count, zeros are left out.
+    """
+    sizes = sorted(abs(value) for value in values if value)
+    doubled = {size: 2 * sizes.index(size) + 1 + sizes.count(size) for size in sizes}
+    ways = {0: 1}  # of choosing signs: how many have which sum
+    for size in sizes:
+        for total, number in list(ways.items()):
+            ways[total + doubled[size]] = ways.get(total + doubled[size], 0) + number
+    seen = sum(doubled[value] for value in values if value > 0)
+    return sum(number for total, number in ways.items() if total >= seen) / (1 << len(sizes))
 
 
 def rank_sum(low: Sequence[float], high: Sequence[float]) -> float:

@@ -11,7 +11,7 @@ from vsr.errors import InputError
 from vsr.report import counted
 from vsr.settings import Backend, Precision
 
-VERSION = 1
+VERSION = 2
 SIZES = {"360p": (640, 360), "540p": (960, 540), "720p": (1280, 720), "1080p": (1920, 1080)}
 
 
@@ -128,13 +128,18 @@ class Absent:
 
 @dataclass(kw_only=True)
 class Result:
-    """A whole benchmark."""
+    """A whole benchmark.
+
+    Args:
+        together: the same for results of builds that took turns: their rounds are pairs. "" for one alone.
+    """
 
     vsr: str
     machine: dict[str, Any]
     clip: str
     measured: list[Measured] = field(default_factory=list)
     absent: list[Absent] = field(default_factory=list)
+    together: str = ""
     version: int = VERSION
 
     def to_json(self) -> str:

@@ -1,38 +1,24 @@
-"""Runs the cases, interleaved: round by round, every case once in a process of its own."""
+"""Runs the cases, interleaved: round by round, every case once."""
 
 from __future__ import annotations
 
-import json
-import os
-import resource
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from vsr.bench.meters import Busy, Energy
-from vsr.bench.once import Order, Outcome
+from vsr.bench.builds import RunFailedError
+from vsr.bench.once import Outcome
 from vsr.bench.result import Absent, Case, Measured, Round, Span, Stage
-from vsr.errors import UsageError, VsrError
+from vsr.errors import UsageError
 
 PERCENTILES = (50, 95, 99)
 SHOWN = 0.5  # seconds of a run that are kept as its timeline
 SPANS = 300  # stretches of it at most
 
 
-class RunFailedError(VsrError):
-    """A run ended with an error; its line and exit code."""
-
-    def __init__(self, line: str, code: int) -> None:
-        super().__init__(line)
-        self.exit_code = code
-
-
-Run = Callable[[Case, Path, Path], tuple[Outcome, Round]]  # of which clip, with which folder of compiled models
+Run = Callable[[Case, Path, Path, int], list[tuple[Outcome, Round]]]  # of all builds: clip, folder, round's number
 Say = Callable[[str], None]
 
 
@@ -55,76 +41,61 @@ class Plan:
         return self.folder / str(replace(case, sink="")).replace(" ", "_")
 
 
-def measure(plan: Plan, run: Run, say: Say = lambda line: None) -> tuple[list[Measured], list[Absent]]:
-    """The cases' results, and those that can't be had.
+@dataclass
+class _Series:
+    """The rounds of one case of one build."""
+
+    measured: Measured
+    spans: list[list[Span]] = field(default_factory=list)
+
+    def add(self, outcome: Outcome, done: Round) -> None:
+        self.measured.engine, self.measured.frames = outcome.engine, outcome.frames
+        self.measured.rounds.append(done)
+        self.spans.append(outcome.spans)
+
+    def result(self) -> Measured:
+        self.measured.stages = stages(self.spans)
+        self.measured.timeline = timeline(self.spans[-1]) if self.spans else []
+        return self.measured
+
+
+def measure(plan: Plan, run: Run, say: Say = lambda line: None) -> tuple[list[list[Measured]], list[Absent]]:
+    """For each case the results of the builds; and the cases that can't be had.
 
     Raises VsrError when a run fails for another reason than that.
     """
-    results, absent, spans = _first(plan, run, say)
+    cases, absent = _first(plan, run, say)
     for number in range(plan.rounds):
-        for measured, kept in zip(results, spans, strict=True):
-            say(f"round {number + 1} of {plan.rounds}: {measured.case}")
-            outcome, done = run(measured.case, plan.clips[measured.case.size], plan.cache(measured.case))
-            measured.engine, measured.frames = outcome.engine, outcome.frames
-            measured.rounds.append(done)
-            kept.append(outcome.spans)
-    for measured, kept in zip(results, spans, strict=True):
-        measured.stages = stages(kept)
-        measured.timeline = timeline(kept[-1]) if kept else []
-    return results, absent
+        for builds in cases:
+            case = builds[0].measured.case
+            say(f"round {number + 1} of {plan.rounds}: {case}")
+            done = run(case, plan.clips[case.size], plan.cache(case), number)
+            for series, each in zip(builds, done, strict=True):
+                series.add(*each)
+    return [[series.result() for series in builds] for builds in cases], absent
 
 
-def _first(plan: Plan, run: Run, say: Say) -> tuple[list[Measured], list[Absent], list[list[list[Span]]]]:
+def _first(plan: Plan, run: Run, say: Say) -> tuple[list[list[_Series]], list[Absent]]:
     """Every case that can be had, with its cold start where nothing of its kind ran before."""
-    results, absent = list[Measured](), list[Absent]()
-    missing: dict[Path, str] = {}
+    cases, absent = list[list[_Series]](), list[Absent]()
+    tried: dict[Path, tuple[int, str]] = {}  # builds, and why not
     for case in plan.cases:
-        measured, cache = Measured(case=case), plan.cache(case)
-        if cache not in missing:
+        cache, cold = plan.cache(case), list[Round | None]()
+        if cache not in tried:
             say(f"cold start: {case}")
             try:
-                missing[cache], measured.cold = "", run(case, plan.clips[case.size], cache)[1]
+                cold = [done for _, done in run(case, plan.clips[case.size], cache, 0)]
+                tried[cache] = len(cold), ""
             except RunFailedError as error:
                 if error.exit_code != UsageError.exit_code:
                     raise
-                missing[cache] = str(error)
-        if missing[cache]:
-            absent.append(Absent(case=case, why=missing[cache]))
+                tried[cache] = 0, str(error)
+        builds, why = tried[cache]
+        if why:
+            absent.append(Absent(case=case, why=why))
         else:
-            results.append(measured)
-    return results, absent, [[] for _ in results]
-
-
-def process(case: Case, clip: Path, cache: Path) -> tuple[Outcome, Round]:
-    """A run in a process of its own. Raises RunFailedError."""
-    environment = {**os.environ, "VSR_CACHE": str(cache)}
-    cache.mkdir(exist_ok=True)
-    energy, busy, own = Energy.now(), Busy.now(), children_seconds()
-    order = Order(case=case, clip=str(clip), output=str(cache / "out.mp4"), begin=time.perf_counter())
-    command = [sys.executable, "-m", "vsr.bench.once"]
-    done = subprocess.run(
-        command, input=json.dumps(asdict(order)), env=environment, capture_output=True, text=True, check=False
-    )
-    own = children_seconds() - own
-    if done.returncode:
-        line = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
-        raise RunFailedError(f"{case}: {line}", done.returncode)
-    outcome = Outcome(**json.loads(done.stdout))
-    later_energy, later_busy = Energy.now(), Busy.now()
-    return outcome, Round(
-        fps=(outcome.frames - 1) / max(outcome.end - outcome.first_frame, 1e-9),
-        seconds=outcome.end,
-        first_frame=outcome.first_frame,
-        peak_mib=round(outcome.peak_mib, 1),
-        joules=energy.until(later_energy) if energy and later_energy else None,
-        others=busy.others(later_busy, own) if busy and later_busy else None,
-    )
-
-
-def children_seconds() -> float:
-    """Seconds of a core that ended processes of this one took."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+            cases.append([_Series(Measured(case=case, cold=once)) for once in cold or builds * [None]])
+    return cases, absent
 
 
 def stages(runs: Sequence[Sequence[Span]]) -> dict[str, Stage]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
+from uuid import uuid4
 
 from vsr import __version__
 from vsr.bench import alone, clip, quality
+from vsr.bench.builds import Build, process
 from vsr.bench.machine import machine
 from vsr.bench.result import SIZES, Case, Result
-from vsr.bench.rounds import Plan, Run, measure, process
+from vsr.bench.rounds import Plan, measure
 from vsr.errors import InputError
 from vsr.settings import Backend, Precision
 
@@ -44,34 +47,39 @@ def bench(
     rounds: int,
     source: str | None = None,
     judged: bool = True,
-    run: Run = process,
+    against: Build | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> Result:
-    """Measures.
+) -> tuple[Result, Result | None]:
+    """Measures this build; and another one, where `against` says which, in turn with it.
 
     Args:
         frames: of the clip, at most.
         source: the user's clip instead of the drawn scene.
-        judged: measure PSNR and SSIM too.
-        run: what does one case once.
-        say: gets what is being done.
+        judged: measure PSNR and SSIM too, of this build.
 
     Raises:
         VsrError: a clip that can't be read, or a run that failed for another reason than that its case can't be had.
     """
-    result = Result(vsr=__version__, machine=machine(), clip=Path(source).name if source else "drawn scene")
+    name, builds = Path(source).name if source else "drawn scene", [Build()]
+    results = [Result(vsr=__version__, machine=machine(), clip=name)]
+    if against:
+        version, sheet = against.sheet()
+        results.append(Result(vsr=version, machine=sheet, clip=name))
+        builds.append(against)
+        results[0].together = results[1].together = str(uuid4())
     with tempfile.TemporaryDirectory(prefix="vsr-bench-") as folder:
         clips = {size: Path(folder) / f"{size}.mp4" for size in matrix.sizes}
         for size, path in clips.items():
             say(f"clip: {size}")
             if clip.write(path, pixels(size), frames, source) < 2:
                 raise InputError(f"{source}: one frame only; there is nothing to time")
-        plan = Plan(matrix.cases(), clips, rounds, Path(folder))
-        result.measured, result.absent = measure(plan, run, say)
-        alone.measure(result.measured, clips, say)
+        measured, absent = measure(Plan(matrix.cases(), clips, rounds, Path(folder)), partial(process, builds), say)
+        for number, result in enumerate(results):
+            result.measured, result.absent = [case[number] for case in measured], absent
+        alone.measure(results[0].measured, clips, say)
         if judged:
-            quality.judge(result.measured, source or str(next(iter(clips.values()))), say)
-    return result
+            quality.judge(results[0].measured, source or str(next(iter(clips.values()))), say)
+    return results[0], results[1] if against else None
 
 
 def pixels(size: str) -> tuple[int, int]:

@@ -23,11 +23,12 @@ EPILOG = """examples:
   vsr-bench                                          the default network, 540p, into nothing, md5 and x264
   vsr-bench --quick                                  a minute
   vsr-bench --networks m4c8 m4c16 --sizes 360p 540p --threads 1 2 --json a.json --html a.html
-  vsr-bench compare a.json b.json                    says what b does slower than a, beyond noise
+  vsr-bench --against ../before                      another checkout (or venv/bin/python), in turn: what got slower?
+  vsr-bench compare a.json b.json                    the same of two results, beyond noise
 
 fps: after the first frame and up to the very end, verification included; each round is a process of its own.
 
-exit codes: 0, 1 something got slower (compare), 2 usage, 3 input, 4 output, 6 memory, 130 interrupted"""
+exit codes: 0, 1 something got slower (compare, --against), 2 usage, 3 input, 4 output, 6 memory, 130 interrupted"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,7 +61,9 @@ def parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds of {QUICK_FRAMES} frames, null and x264"
     )
     p.add_argument("--no-quality", action="store_true", help="leave PSNR and SSIM out")
+    p.add_argument("--against", type=Path, metavar="BUILD", help="another checkout or its Python, to compare with")
     p.add_argument("--json", type=Path, metavar="FILE", help="everything, for compare")
+    p.add_argument("--json-against", type=Path, metavar="FILE", help="the same of the other build")
     p.add_argument("--html", type=Path, metavar="FILE", help="one page with plots")
     return p
 
@@ -83,6 +86,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     frames = arguments.frames if arguments.frames is not None else QUICK_FRAMES if arguments.quick else FRAMES
     rounds = arguments.rounds if arguments.rounds is not None else QUICK_ROUNDS if arguments.quick else ROUNDS
     _check(arguments, frames, rounds)
+    from vsr.bench.builds import Build
     from vsr.bench.run import Matrix, bench
     from vsr.cli.bench_table import show
 
@@ -96,12 +100,15 @@ def _bench(arguments: argparse.Namespace) -> int:
         scale=arguments.scale,
     )
     source, judged = arguments.input and str(arguments.input), not arguments.no_quality
-    result = bench(matrix, frames=frames, rounds=rounds, source=source, judged=judged, say=_say)
+    against = Build.at(arguments.against) if arguments.against else None
+    result, other = bench(matrix, frames=frames, rounds=rounds, source=source, judged=judged, against=against, say=_say)
     show(result)
-    _write(arguments, result)
+    _write(result, arguments.json, arguments.html)
+    if other:
+        _write(other, arguments.json_against)
     if not result.measured:
         raise UsageError("nothing was measured, as every case is absent")
-    return 0
+    return _compared(other, result) if other else 0
 
 
 def _check(arguments: argparse.Namespace, frames: int, rounds: int) -> None:
@@ -112,16 +119,18 @@ def _check(arguments: argparse.Namespace, frames: int, rounds: int) -> None:
         raise UsageError("--frames must be at least 2, --rounds at least 1, --threads at least 0")
     if arguments.input and not arguments.input.is_file():
         raise InputError(f"{arguments.input}: no such file")
-    for path in filter(None, (arguments.json, arguments.html)):
+    if arguments.json_against and not arguments.against:
+        raise UsageError("--json-against is for --against")
+    for path in filter(None, (arguments.json, arguments.json_against, arguments.html)):
         check_output("-", str(path), overwrite=True)
 
 
-def _write(arguments: argparse.Namespace, result: Result) -> None:
+def _write(result: Result, json: Path | None, html: Path | None = None) -> None:
     from vsr.bench.page import page
     from vsr.bench.result import Result
     from vsr.mux import writing
 
-    for path, content in ((arguments.json, Result.to_json), (arguments.html, page)):
+    for path, content in ((json, Result.to_json), (html, page)):
         if path:
             with writing(str(path)):
                 path.write_text(content(result))
@@ -133,18 +142,22 @@ def _say(line: str) -> None:
 
 
 def _compare(words: list[str]) -> int:
-    """Returns 1 when something got slower. Raises InputError when nothing can be told."""
     p = OneLine(
         prog="vsr-bench compare", description="What the second result does slower than the first, beyond noise."
     )
     p.add_argument("before", type=Path, metavar="A.json")
     p.add_argument("after", type=Path, metavar="B.json")
     arguments = p.parse_args(words)
-    from vsr.bench.compare import compare, remarks
     from vsr.bench.result import read
+
+    return _compared(read(arguments.before), read(arguments.after))
+
+
+def _compared(before: Result, after: Result) -> int:
+    """Returns 1 when something got slower. Raises InputError when nothing can be told."""
+    from vsr.bench.compare import compare, remarks
     from vsr.cli.bench_table import show_differences
 
-    before, after = read(arguments.before), read(arguments.after)
     differences = compare(before, after)
     show_differences(differences, remarks(before, after))
     verdicts = {difference.verdict for difference in differences}
