@@ -3,7 +3,7 @@
 Runs `vsr-run` as a user would, start-up and verification included: each case once a round, rounds one after the other,
 so that a machine that slows down slows every case. Prints median fps, where the time goes and peak memory; writes all
 runs as JSON. The default input is the demo scene at 960x540, H.264, 600 frames (rendered once, kept in the cache).
-With --memory it runs 3,000 frames instead and says whether memory stays flat.
+With --memory it runs 5,000 frames instead and says whether memory stays flat.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def main() -> None:
     p.add_argument("--input", type=Path, help="another video (default: the rendered scene)")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--precisions", nargs="+", default=["int8", "bf16"])
-    p.add_argument("--memory", action="store_true", help="3,000 frames, memory instead of speed")
+    p.add_argument("--memory", action="store_true", help="5,000 frames, memory instead of speed")
     p.add_argument("--out", type=Path, help="result file (default: printed only)")
     args = p.parse_args()
     result: dict[str, Any] = {
@@ -148,7 +148,7 @@ def main() -> None:
         "input": str(args.input.name if args.input else "scene 960x540 H.264"),
     }
     if args.memory:
-        result["memory"] = memory(args.input or cached(3000))
+        result["memory"] = memory(args.input or cached(5000))
         print(json.dumps(result["memory"]))
     else:
         result["speed"] = speed(args.input or cached(FRAMES), args.precisions, args.rounds)

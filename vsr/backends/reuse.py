@@ -133,10 +133,8 @@ class ReusingEngine(QueuedEngine[_Work]):
         return places
 
     def _differing(self, frame: Frame) -> list[Place] | None:
-        if same(frame.planes, self._before):
-            return []
         if self._grid is None:
-            return None
+            return [] if same(frame.planes, self._before) else None
         places = changed(self._grid, frame.planes, self._before)
         return places if area(self._grid, len(places)) < MOST else None
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
 from vsr.backends.tiled import ALIGNMENT, Grid, Place, halo, seen
 from vsr.frame import Planes
@@ -27,19 +30,37 @@ def grid_of(spec: FrameSpec, radius: int) -> Grid | None:
 
 def changed(grid: Grid, now: Planes, before: Planes) -> list[Place]:
     """The places where a sample that the tile is computed from isn't what it was."""
-    tile, found = grid.tile, list[Place]()
-    shapes = tile.format.shapes(tile.width, tile.height)
-    differing = [a != b for a, b in zip(now, before, strict=True)]
-    bands: dict[tuple[int, int], np.ndarray[tuple[int], np.dtype[np.bool_]]] = {}  # plane, first row: by column
-    for place in grid.places():
-        for index, (plane, shape) in enumerate(zip(differing, shapes, strict=True)):
-            rows, columns = seen(place, tile.format, index, shape)
-            if (index, rows.start) not in bands:
-                bands[index, rows.start] = plane[rows].any(axis=0)
-            if bands[index, rows.start][columns].any():
-                found.append(place)
-                break
-    return found
+    places, cuts = _cuts(grid)
+    found = np.zeros((len(cuts[0].tops), len(cuts[0].lefts)), bool)
+    for plane, old, cut in zip(now, before, cuts, strict=True):
+        differing = plane != old
+        for row, top in enumerate(cut.tops if differing.any() else ()):
+            columns = np.cumsum(differing[top : top + cut.height].any(axis=0))
+            until = np.concatenate([[0], columns])  # how many differ to the left of each column
+            found[row] |= until[cut.lefts + cut.width] > until[cut.lefts]
+    return [place for place, differs in zip(places, found.flat, strict=True) if differs]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Where the tiles of a grid begin in a plane, and their size there."""
+
+    tops: list[int]
+    lefts: npt.NDArray[np.intp]
+    height: int
+    width: int
+
+
+@cache
+def _cuts(grid: Grid) -> tuple[list[Place], list[_Cut]]:
+    """A grid's places, row by row, and what that means in each plane."""
+    places, tile, cuts = list(grid.places()), grid.tile, []
+    for index, (height, width) in enumerate(tile.format.shapes(tile.width, tile.height)):
+        seen_at = [seen(place, tile.format, index, (height, width)) for place in places]
+        across = sum(place.top == 0 for place in places)
+        lefts = np.array([columns.start for _, columns in seen_at[:across]])
+        cuts.append(_Cut([rows.start for rows, _ in seen_at[::across]], lefts, height, width))
+    return places, cuts
 
 
 def area(grid: Grid, tiles: int) -> float:
