@@ -1,8 +1,8 @@
 """What reuse spares: python -m benchmarks.reuse CLIP... [--duration 5] [--rounds 3] [--out FILE]
 
-Each clip goes through decoder and network into nothing, with `--reuse off` and `auto` in turn, in a process each. Shown
-are the share of the network's work that was spared and how many times as fast the run was: the ratio of both medians.
-A run into `--sink md5` each way tells whether the frames are the same.
+Each clip goes through decoder and network into nothing and into x264 superfast, with `--reuse off` and `auto` in turn,
+in a process each. Shown are the share of the network's work that was spared and how many times as fast the run was: the
+ratio of both medians. A run into `--sink md5` each way tells whether the frames are the same.
 """
 
 from __future__ import annotations
@@ -19,26 +19,29 @@ from typing import Any
 from vsr.bench.machine import machine
 
 MODES = ("off", "auto")
+SINKS = {"null": ["--sink", "null"], "superfast": ["--preset", "superfast"]}
 
 
-def run(clip: Path, mode: str, duration: float, *more: str) -> tuple[dict[str, Any], str]:
+def run(clip: Path, mode: str, duration: float, words: list[str]) -> tuple[dict[str, Any], str]:
     """The report of one run, and what it printed."""
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        words = [str(clip), "--reuse", mode, "--duration", str(duration), "--report", str(report), "--quiet", *more]
-        done = subprocess.run([sys.executable, "-m", "vsr.cli.run", *words], check=True, capture_output=True, text=True)
+        report, output = Path(folder) / "report.json", [] if "--sink" in words else [str(Path(folder) / "out.mp4")]
+        words = [*output, *words, "--reuse", mode, "--duration", str(duration), "--report", str(report), "--quiet"]
+        command = [sys.executable, "-m", "vsr.cli.run", str(clip), *words]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
         found: dict[str, Any] = json.loads(report.read_text())
         return found, done.stdout
 
 
 def measured(clip: Path, duration: float, rounds: int) -> dict[str, Any]:
     """One clip's row; the md5 runs come first and compile what isn't compiled yet."""
-    digests = {run(clip, mode, duration, "--sink", "md5")[1] for mode in MODES}
-    fps: dict[str, list[float]] = {mode: [] for mode in MODES}
+    digests = {run(clip, mode, duration, ["--sink", "md5"])[1] for mode in MODES}
+    fps: dict[str, dict[str, list[float]]] = {sink: {mode: [] for mode in MODES} for sink in SINKS}
     for _ in range(rounds):
-        for mode in MODES:
-            report, _ = run(clip, mode, duration, "--sink", "null")
-            fps[mode].append(report["fps"])
+        for sink, words in SINKS.items():
+            for mode in MODES:
+                report, _ = run(clip, mode, duration, words)
+                fps[sink][mode].append(report["fps"])
     return {
         "clip": clip.name,
         "engine": report["engine"],
@@ -46,7 +49,7 @@ def measured(clip: Path, duration: float, rounds: int) -> dict[str, Any]:
         "same": len(digests) == 1,
         "reused": report["reused"],
         "fps": fps,
-        "ratio": round(median(fps["auto"]) / median(fps["off"]), 3),
+        "ratio": {sink: round(median(found["auto"]) / median(found["off"]), 3) for sink, found in fps.items()},
     }
 
 
@@ -62,7 +65,8 @@ def main() -> None:
         row = measured(clip, arguments.duration, arguments.rounds)
         rows.append(row)
         same = "same frames" if row["same"] else "FRAMES DIFFER"
-        print(f"{row['clip']}: {row['reused']:.0%} spared, {row['ratio']:.2f} times as fast, {same}", flush=True)
+        ratios = ", ".join(f"{ratio:.2f} times as fast into {sink}" for sink, ratio in row["ratio"].items())
+        print(f"{row['clip']}: {row['reused']:.0%} spared, {ratios}, {same}", flush=True)
     if arguments.out:
         found = {"machine": machine(), "duration": arguments.duration, "rounds": arguments.rounds, "clips": rows}
         arguments.out.write_text(json.dumps(found, indent=2) + "\n")
