@@ -193,6 +193,30 @@ int cuMemcpyDtoHAsync_v2(void *target, const void *source, size_t size, void *st
     return move(target, PINNED_MEMORY, source, DEVICE_MEMORY, size, stream);
 }
 
+typedef struct {
+    size_t x, y;
+    unsigned kind;
+    void *host, *device, *array;
+    size_t pitch;
+} side;
+typedef struct { side source, target; size_t width, height; } rectangle; /* CUDA_MEMCPY2D */
+int cuMemcpy2DAsync_v2(const rectangle *it, void *handle) {
+    START(1);
+    const side *from = &it->source, *to = &it->target;
+    object *stream = get(handle, STREAM);
+    if (!stream) return refuse(INVALID_HANDLE);
+    if (stream->capturing || from->kind != 2 || to->kind != 2 || from->x || from->y || to->x || to->y || !it->height ||
+        it->width > from->pitch || it->width > to->pitch)
+        return refuse(INVALID_VALUE);
+    for (size_t row = 0; row < it->height; row++) {
+        char *source = (char *)from->device + row * from->pitch, *target = (char *)to->device + row * to->pitch;
+        if (!holder(source, it->width, DEVICE_MEMORY) || !holder(target, it->width, DEVICE_MEMORY))
+            return refuse(INVALID_VALUE);
+        memcpy(target, source, it->width);
+    }
+    return SUCCESS;
+}
+
 int cuStreamCreate(void **stream, unsigned flags) {
     START(1);
     if (flags != NON_BLOCKING) return refuse(INVALID_VALUE);
@@ -265,7 +289,7 @@ int cuEventDestroy_v2(void *event) { START(1); return drop(event, EVENT); }
 int cuEventRecord(void *handle, void *stream) {
     START(1);
     object *event = get(handle, EVENT);
-    if (!event || !get(stream, STREAM)) return refuse(INVALID_HANDLE);
+    if (!event || (stream && !get(stream, STREAM))) return refuse(INVALID_HANDLE); /* NULL is the default stream */
     clock_gettime(CLOCK_MONOTONIC, &event->time);
     event->recorded = 1;
     return SUCCESS;

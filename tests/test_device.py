@@ -20,6 +20,7 @@ import pytest
 from vsr.device import LAYERS, open_device
 from vsr.device.fake import FakeDevice
 from vsr.device.protocol import Closable, Device, DeviceError, DeviceMemoryError
+from vsr.surface import Rows
 
 SIZE = 1000
 HERE = Path(__file__).resolve().parent
@@ -88,6 +89,40 @@ def test_a_copy_fits_both_ends(device: Device) -> None:
             device.upload(small, pinned.array.view(np.uint16), stream)  # type: ignore[arg-type]
         for thing in (small, pinned, stream):
             thing.close()
+
+
+def test_rows_are_gathered(device: Device) -> None:
+    """As a decoder leaves them: each begins a pitch after the one before, and what is between them is nobody's."""
+    rows, pitch, offset = (7, 20), 48, 256
+    with device.current():
+        stream, pinned = device.stream(), device.pinned(SIZE)
+        surface, target = device.allocate(SIZE), device.allocate(SIZE)
+        pinned.array[:] = pattern(1)
+        device.upload(surface, pinned.array, stream)
+        stream.synchronize()
+        pinned.array[:] = 0
+        device.upload(target, pinned.array, stream)
+        device.gather(target, offset, Rows(surface.address + 96, pitch, rows[1], rows[0]), stream)
+        device.download(pinned.array, target, stream)
+        stream.synchronize()
+        expected = pattern(1)[96 : 96 + rows[0] * pitch].reshape(rows[0], pitch)[:, : rows[1]].ravel()
+        assert np.array_equal(pinned.array[offset : offset + expected.size], expected)
+        assert not pinned.array[:offset].any()
+        assert not pinned.array[offset + expected.size :].any()
+        for bad in (Rows(surface.address, 19, 20, 7), Rows(surface.address, 48, 20, 38)):
+            with pytest.raises(ValueError, match="don't fit at 256 of 1000 bytes"):
+                device.gather(target, offset, bad, stream)
+        for thing in (target, surface, pinned, stream):
+            thing.close()
+
+
+def test_the_default_stream_is_waited_for(device: Device) -> None:
+    with device.current():
+        event = device.event()
+        event.record(None)
+        event.synchronize()
+        assert event.done()
+        event.close()
 
 
 def test_events_order_streams(device: Device) -> None:
@@ -257,7 +292,9 @@ def frame(device: Device, own: Callable[[Any], Any]) -> int:
         device.download(target.array, middle, stream)
 
     graph = own(device.capture(stream, work)) if device.captures else None
+    event.record(None)
     stream.wait(event)
+    device.gather(middle, 0, Rows(middle.address + 500, 100, 50, 2), stream)
     event.record(stream)
     graph.launch(stream) if graph else work()
     later.record(stream)

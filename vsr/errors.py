@@ -6,6 +6,7 @@
     ├── OutputError             4    also OSError
     ├── MemoryLimitError        6    also MemoryError
     ├── VerificationError       7
+    ├── SurfaceError            1
     ├── Unavailable             1    for `vsr-doctor`
     └── Interrupted             130 or 143
 
@@ -50,6 +51,10 @@ class VerificationError(VsrError):
     """The finished file, read back, differs from what the job promised."""
 
     exit_code = 7
+
+
+class SurfaceError(VsrError):
+    """A picture that stayed on a GPU is lost with it; nothing was written in its place."""
 
 
 class Unavailable(VsrError):

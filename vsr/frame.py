@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from vsr.surface import Surface
 
 Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 Planes = tuple[Plane, ...]
@@ -86,31 +89,46 @@ class PlanarFormat:
         """The format FFmpeg calls `pix_fmt`; None when that isn't one of these. `yuvj` names map to `yuv`."""
         return _BY_NAME.get(pix_fmt.replace("yuvj", "yuv"))
 
-    def shapes(self, width: int, height: int) -> tuple[tuple[int, int], ...]:
-        """(rows, columns) of each plane; chroma of odd sizes is rounded up, as in FFmpeg."""
+    @property
+    def shift(self) -> int:
+        """By how many bits samples are moved up where chroma comes in pairs: P010's lie in the high bits."""
+        return 0 if self.depth == 8 else 16 - self.depth
+
+    def shapes(self, width: int, height: int, *, paired: bool = False) -> tuple[tuple[int, int], ...]:
+        """(rows, columns) of each plane; chroma of odd sizes is rounded up, as in FFmpeg.
+
+        Args:
+            paired: as decoders leave pictures on a GPU, NV12 or P010: U and V take turns in one plane.
+        """
         luma = (height, width)
         chroma: tuple[tuple[int, int], ...] = ()
         if self.chroma != "grey":
             across, down = SUBSAMPLING[self.chroma]
-            chroma = ((-(-height // down), -(-width // across)),) * 2
+            rows, columns = -(-height // down), -(-width // across)
+            chroma = ((rows, 2 * columns),) if paired else ((rows, columns),) * 2
         return (luma, *chroma, *((luma,) if self.alpha else ()))
 
-    def nbytes(self, width: int, height: int) -> int:
+    def nbytes(self, width: int, height: int, *, paired: bool = False) -> int:
         """Bytes of one dense buffer that holds every plane at a 256-byte offset."""
-        return sum(_aligned(rows * columns * self.dtype.itemsize) for rows, columns in self.shapes(width, height))
+        return sum(self._sizes(width, height, paired))
 
-    def offsets(self, width: int, height: int) -> tuple[int, ...]:
+    def offsets(self, width: int, height: int, *, paired: bool = False) -> tuple[int, ...]:
         """Where each plane begins in such a buffer, in bytes."""
-        sizes = [_aligned(rows * columns * self.dtype.itemsize) for rows, columns in self.shapes(width, height)]
+        sizes = self._sizes(width, height, paired)
         return tuple(sum(sizes[:index]) for index in range(len(sizes)))
 
-    def views(self, buffer: npt.NDArray[np.uint8], width: int, height: int) -> Planes:
-        """The planes inside a dense `buffer` of `nbytes(width, height)` bytes."""
+    def views(self, buffer: npt.NDArray[np.uint8], width: int, height: int, *, paired: bool = False) -> Planes:
+        """The planes inside a dense `buffer` of `nbytes(width, height)` bytes; U and V apart also where they're paired."""
+        offsets = self.offsets(width, height, paired=paired)
         planes = []
-        for (rows, columns), offset in zip(self.shapes(width, height), self.offsets(width, height), strict=True):
+        for (rows, columns), offset in zip(self.shapes(width, height, paired=paired), offsets, strict=True):
             size = rows * columns * self.dtype.itemsize
             planes.append(buffer[offset : offset + size].view(self.dtype).reshape(rows, columns))
-        return tuple(planes)
+        return (planes[0], planes[1][:, 0::2], planes[1][:, 1::2]) if paired else tuple(planes)
+
+    def _sizes(self, width: int, height: int, paired: bool) -> list[int]:
+        shapes = self.shapes(width, height, paired=paired)
+        return [_aligned(rows * columns * self.dtype.itemsize) for rows, columns in shapes]
 
 
 _CHROMAS: tuple[Chroma, ...] = ("grey", "420", "422", "444")
@@ -217,6 +235,7 @@ class Frame:
         side_data: what may differ from frame to frame (captions, HDR10+), raw, by FFmpeg's type name.
         facts: what holds for the whole track.
         lease: the buffer's lease, or None when the planes belong to someone else.
+        surface: where the samples are on a GPU; `planes` hold none then until they are `landed`.
 
     Raises:
         ValueError: planes that don't fit format, width and height.
@@ -236,6 +255,7 @@ class Frame:
     side_data: Mapping[str, bytes] = field(default_factory=dict)
     facts: TrackFacts = field(default_factory=TrackFacts)
     lease: Lease | None = None
+    surface: Surface | None = None
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -257,9 +277,16 @@ class Frame:
         """The same frame for somebody who may release it, while whoever lends it keeps the buffer."""
         return self if self.lease is None else replace(self, lease=Loan(self.lease))
 
+    def landed(self) -> Self:
+        """The same frame with its samples in `planes`, wherever they were. Raises SurfaceError."""
+        if self.surface is None:
+            return self
+        self.surface.land(self.planes)
+        return replace(self, surface=None)
+
     def like(self, *, format: PlanarFormat, width: int, height: int, planes: Planes, lease: Lease | None) -> Self:
         """Another picture at this frame's time: new samples, everything else carried over."""
-        return replace(self, format=format, width=width, height=height, planes=planes, lease=lease)
+        return replace(self, format=format, width=width, height=height, planes=planes, lease=lease, surface=None)
 
 
 class FramePool:

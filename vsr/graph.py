@@ -14,7 +14,7 @@ Edges of a description, chosen by what the backend can hold:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Edges = Literal["planes", "tensorrt"]
 Part = Literal["whole", "luma", "chroma"]
 INPUTS, OUTPUTS = ("y", "u", "v"), ("y_up", "u_up", "v_up")
+PAIRED_INPUTS = ("y", "uv")
 
 CHROMA_RADIUS = 2  # the cubic kernel's, in chroma samples; 5x5 covers four taps at every phase of every scale
 _KEYS_A = Fraction(-1, 2)
@@ -38,17 +39,28 @@ _KEYS_A = Fraction(-1, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSpec:
-    """What an engine is opened for: sample layout, luma size, chroma location."""
+    """What an engine is opened for: sample layout, luma size, chroma location.
+
+    Args:
+        surfaces: frames may come on a GPU (`Frame.surface`), so that the input has chroma in pairs. It doesn't tell
+            frames apart, as every engine takes those in memory too.
+    """
 
     format: PlanarFormat
     width: int
     height: int
     location: ChromaLocation = "unspecified"
+    surfaces: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, frame: Frame) -> Self:
-        location = frame.facts.colour.chroma_location
-        return cls(format=frame.format, width=frame.width, height=frame.height, location=location)
+        location, surfaces = frame.facts.colour.chroma_location, frame.surface is not None
+        return cls(format=frame.format, width=frame.width, height=frame.height, location=location, surfaces=surfaces)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of a description's inputs."""
+        return PAIRED_INPUTS if self.surfaces else INPUTS
 
     def __str__(self) -> str:
         return f"{self.format.pix_fmt} {self.width}x{self.height}"
@@ -99,6 +111,9 @@ def describe(
     Inputs are `y`, `u`, `v` (or `y` alone), outputs `y_up`, `u_up`, `v_up`, of the same integer type; chroma of an odd
     size is rounded up, as in FFmpeg. Samples are rounded half to even and clipped to 0..2^depth - 1.
 
+    For `spec.surfaces` the inputs are `y` and `uv` of NV12 or P010, and the result is the same to the bit: P010's shift
+    is undone in the scaling of luma and the kernel of chroma, divided by that power of two, or while pairs are parted.
+
     Args:
         any_size: rows and columns are left open, and the size of `spec` doesn't count; for "whole" alone.
 
@@ -132,6 +147,9 @@ class _Builder:
         integer = TensorProto.UINT8 if spec.format.depth == 8 else TensorProto.UINT16
         self.type = TensorProto.INT32 if self.packed else integer
         self.shapes = spec.format.shapes(spec.width, spec.height)
+        self.entries = spec.format.shapes(spec.width, spec.height, paired=spec.surfaces)
+        self.shift = spec.format.shift if spec.surfaces else 0  # bits that samples are moved up by
+        self.unit = 1 if self.packed else 1 << self.shift  # what a code of 1 is as float32
         self.upscaled = spec.format.shapes(spec.width * self.scale, spec.height * self.scale)
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
@@ -146,7 +164,7 @@ class _Builder:
         self.constants += network.initializer
         constants = {tensor.name for tensor in network.initializer}
         luma = next(given.name for given in network.input if given.name not in constants)
-        self._enter(0, scaled=self.model.peak / self.format.white, name=luma)
+        self._enter(0, scaled=self.model.peak / self.format.white / self.unit, name=luma)
         value = network.output[0].name
         last = next(node for node in network.node if value in node.output)
         blocks = [attribute.i for attribute in last.attribute if attribute.name == "blocksize"]
@@ -156,19 +174,28 @@ class _Builder:
 
     def chroma(self) -> None:
         kernel = chroma_kernel(self.format.chroma, self.spec.location, self.scale, self.format.depth)
-        weights = self._constant("chroma_kernel", kernel)
+        weights = self._constant("chroma_kernel", kernel / np.float32(self.unit))
         pads = self._constant("chroma_pads", np.array([0, 0, CHROMA_RADIUS, CHROMA_RADIUS] * 2, np.int64))
+        pairs = self._pairs() if self.spec.surfaces else ""
         for plane in (1, 2):
-            padded = self._add("Pad", self._enter(plane), pads, mode="edge")
+            padded = self._add("Pad", self._half(pairs, plane) if pairs else self._enter(plane), pads, mode="edge")
             self._leave(plane, self._add("Conv", padded, weights))
+
+    def _pairs(self) -> str:
+        """U and V as two channels, float32."""
+        apart = self._add("Transpose", self._reshape(self._enter(1), [0, 0, 0, -1, 2]), perm=[0, 4, 2, 3, 1])
+        return self._reshape(apart, [0, 0, 0, -1])
+
+    def _half(self, pairs: str, plane: int) -> str:
+        return self._add("Slice", pairs, *map(self._whole, ([plane - 1], [plane], [1])))
 
     def _enter(self, plane: int, *, scaled: float = 1.0, name: str = "") -> str:
         """The plane as float32, times `scaled`."""
         from onnx import TensorProto, helper
 
-        value, (rows, columns) = INPUTS[plane], self.shapes[plane]
+        value, (rows, columns) = self.spec.inputs[plane], self.entries[plane]
         luma = plane == 0 or self.format.chroma == "444"
-        opened = ("rows", "columns") if luma else ("chroma_rows", "chroma_columns")
+        opened = ("rows", "columns") if luma else ("chroma_rows", f"{'two_' * self.spec.surfaces}chroma_columns")
         self.inputs.append(helper.make_tensor_value_info(value, self.type, self._edge(rows, columns, opened)))
         if self.packed:
             value = self._unpacked(value, rows, columns)
@@ -217,17 +244,27 @@ class _Builder:
 
     def _unpacked(self, pairs: str, rows: int, columns: int) -> str:
         """(1, 1, rows, columns) int32 of pairs of samples below 2^15; an odd sample's partner may be anything."""
+        pairs = self._lowered(pairs) if self.shift else pairs
         base = self._constant("base", np.int32(65536))
         high = self._add("Div", pairs, base)
         low = self._add("Sub", pairs, self._add("Mul", high, base))
         if rows * columns % 2 and not self.any_size:  # of a negative pair, Div rounds to 0
-            below = self._add("Max", low, self._constant("below", np.int32(-1)))
-            borrowed = self._add("Min", below, self._constant("zero", np.int32(0)))
-            low = self._add("Sub", low, self._add("Mul", borrowed, base))
+            low = self._add("Sub", low, self._add("Mul", self._negative(low), base))
         both = self._add("Concat", *[self._add("Unsqueeze", half, self._whole([-1])) for half in (low, high)], axis=-1)
         if self.any_size:
             return self._reshape(both, [1, 1, 0, -1])  # 0 keeps the rows
         return self._reshape(self._slice(self._reshape(both, [-1]), [0], [rows * columns]), [1, 1, rows, columns])
+
+    def _lowered(self, pairs: str) -> str:
+        """Pairs of samples moved down by the shift; before, a pair is negative where the upper sample is large."""
+        moved = self._add("Div", pairs, self._constant("unit", np.int32(1 << self.shift)))
+        round_trip = self._constant("round_trip", np.int32(1 << (32 - self.shift)))
+        return self._add("Sub", moved, self._add("Mul", self._negative(moved), round_trip))
+
+    def _negative(self, value: str) -> str:
+        """-1 where an integer is below 0, else 0."""
+        at_least = self._add("Max", value, self._constant("below", np.int32(-1)))
+        return self._add("Min", at_least, self._constant("zero", np.int32(0)))
 
     def _packed(self, value: str, samples: int) -> str:
         """(ceil(samples / 2),) int32 of pairs of samples, the last one's partner 0."""

@@ -7,6 +7,7 @@ thought of: no word about the others, no library loaded to ask.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from vsr.backends import open_engine
@@ -153,7 +154,7 @@ class Engines:
         device, halvings = choice.runner.device, self._halvings.get(choice.runner, 0)
         self._on_gpu = device is not None
         if device is None:
-            return self._open(self.settings, choice, spec, gpu=None, halvings=halvings)
+            return self._open(self.settings, choice, replace(spec, surfaces=False), gpu=None, halvings=halvings)
         from vsr.backends.gpu import Gpu
 
         self._gpu = self._gpu or Gpu(self._machine.device(device), self._note, timed=self._timed)

@@ -3,16 +3,18 @@
 While one frame computes, the next is uploaded and the one before downloaded, each in a slot with a stream of its own:
 
     decoded planes -> [staging, unless decoded into pinned memory] -> device -> network -> device -> pinned result
+    surface of a decoder's on the device ----------------------------^
 
-A frame goes each way in one copy, its planes side by side in one buffer. A result is downloaded to where whoever takes
+A frame in memory goes each way in one copy, its planes side by side in one buffer. A result is downloaded to where whoever takes
 it will read it, so it holds no slot, however long it is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -67,7 +69,8 @@ class SlotEngine(QueuedEngine["_Running"]):
         with device.current():
             try:
                 _check(executor, spec, scale)
-                self._free = self._open(executor, slots, capture=capture and device.captures, timed=timed)
+                kind = partial(Slot, device, executor, timed=timed, paired=spec.surfaces)
+                self._free = self._open(kind, slots, capture=capture and device.captures)
                 self._opening = device.event(timed=True) if timed else None
                 if self._opening is not None:
                     self._made.append(self._opening)
@@ -78,7 +81,9 @@ class SlotEngine(QueuedEngine["_Running"]):
                 raise
         count = len(self._free)
         super().__init__(spec, scale, count, self._results)
-        self.label = f"{executor.label}, {counted(count, 'slot')}, {device.layer}"
+        self.takes_surfaces = spec.surfaces
+        entry = ", chroma in pairs" if spec.surfaces else ""
+        self.label = f"{executor.label}, {counted(count, 'slot')}, {device.layer}{entry}"
 
     @property
     def leased(self) -> int:
@@ -115,7 +120,7 @@ class SlotEngine(QueuedEngine["_Running"]):
     def _start(self, frame: Frame, out: Planes | None) -> _Running:
         with self._inside():
             planes, lease = self._pool.take()
-            direct = self._dense(frame)
+            direct = frame.surface is not None or self._dense(frame)
             try:
                 self._free[-1].start(frame, lease.buffer, direct=direct)
             except BaseException:
@@ -152,7 +157,7 @@ class SlotEngine(QueuedEngine["_Running"]):
 
     def _dense(self, frame: Frame) -> bool:
         """Whether a frame can be uploaded from where it is: pinned, and its planes where the device expects them."""
-        if self._pinned is None or frame.lease is None:
+        if self._pinned is None or frame.lease is None or self.takes_surfaces:
             return False
         buffer = frame.lease.buffer[: frame.format.nbytes(frame.width, frame.height)]
         if not self._pinned.owns(buffer):
@@ -172,12 +177,12 @@ class SlotEngine(QueuedEngine["_Running"]):
                 self._failed |= not isinstance(error, DeviceMemoryError)
                 raise
 
-    def _open(self, executor: Executor, slots: int, *, capture: bool, timed: bool) -> list[Slot]:
+    def _open(self, kind: Callable[..., Slot], slots: int, *, capture: bool) -> list[Slot]:
         """As many slots as there is memory for."""
         opened: list[Slot] = []
         while len(opened) < slots:
             try:
-                slot = Slot(self._device, executor, capture=capture, timed=timed)
+                slot = kind(capture=capture)
             except DeviceMemoryError as error:
                 if not opened:
                     raise
@@ -204,6 +209,7 @@ class _Running:
 
 
 def _check(executor: Executor, spec: FrameSpec, scale: int) -> None:
-    expected = tuple(spec.format.nbytes(spec.width * by, spec.height * by) for by in (1, scale))
-    if (executor.input_nbytes, executor.output_nbytes) != expected:
+    given = spec.format.nbytes(spec.width, spec.height, paired=spec.surfaces)
+    wanted = spec.format.nbytes(spec.width * scale, spec.height * scale)
+    if (executor.input_nbytes, executor.output_nbytes) != (given, wanted):
         raise ValueError(f"{executor.label} isn't for {spec} and scale {scale}")

@@ -175,6 +175,7 @@ class QueuedEngine(ABC, Generic[Handle]):
     """
 
     label: str
+    takes_surfaces = False  # frames that are on a GPU; others are brought to memory first
 
     def __init__(self, spec: FrameSpec, scale: int, capacity: int, memory: Memory | None = None) -> None:
         self._spec, self._size = spec, (spec.width * scale, spec.height * scale)
@@ -193,7 +194,7 @@ class QueuedEngine(ABC, Generic[Handle]):
         if FrameSpec.of(frame) != self._spec:
             raise ValueError(f"this engine is for {self._spec}, not {FrameSpec.of(frame)}")
         self._flight.check_room()
-        return self._flight.push(self._start(frame, out))
+        return self._flight.push(self._start(frame if self.takes_surfaces else frame.landed(), out))
 
     def ready(self) -> list[Frame]:
         return self._flight.ready()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +92,8 @@ def open_on_gpu(
         left -= 1
         if left >= 0:
             return False
+        if part != spec:  # tiles are cut in memory
+            part = replace(part, surfaces=False)
         try:
             made = executor(gpu, choice, part)
             opened.append(SlotEngine(gpu.device, made, part, choice.scale, pinned=gpu.pinned, timed=gpu.timed))

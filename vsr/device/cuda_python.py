@@ -13,7 +13,17 @@ from typing import Any, cast
 import numpy as np
 
 from vsr.device import driver
-from vsr.device.protocol import Bytes, DeviceBuffer, DeviceError, DeviceMemoryError, Event, Stream, require_fit
+from vsr.device.protocol import (
+    Bytes,
+    DeviceBuffer,
+    DeviceError,
+    DeviceMemoryError,
+    Event,
+    Stream,
+    require_fit,
+    require_room,
+)
+from vsr.surface import Rows
 
 
 class CudaPythonDevice:
@@ -78,6 +88,15 @@ class CudaPythonDevice:
         require_fit(target, source)
         ours, here = cast(CudaStream, stream), target.ctypes.data
         self.call("cuMemcpyDtoHAsync", here, cast(CudaBuffer, source).raw, target.nbytes, ours.raw)
+
+    def gather(self, target: DeviceBuffer, offset: int, source: Rows, stream: Stream) -> None:
+        require_room(target, offset, source)
+        copy = self.cuda.CUDA_MEMCPY2D()
+        copy.srcMemoryType = copy.dstMemoryType = self.cuda.CUmemorytype.CU_MEMORYTYPE_DEVICE
+        copy.srcDevice, copy.srcPitch = source.address, source.pitch
+        copy.dstDevice, copy.dstPitch = target.address + offset, source.nbytes
+        copy.WidthInBytes, copy.Height = source.nbytes, source.count
+        self.call("cuMemcpy2DAsync", copy, cast(CudaStream, stream).raw)
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> CudaGraph:
         raw = cast(CudaStream, stream).raw
@@ -145,8 +164,8 @@ class CudaStream(_Owned):
 class CudaEvent(_Owned):
     destroyed_by = "cuEventDestroy"
 
-    def record(self, stream: Stream) -> None:
-        self.device.call("cuEventRecord", self.raw, cast(CudaStream, stream).raw)
+    def record(self, stream: Stream | None) -> None:
+        self.device.call("cuEventRecord", self.raw, 0 if stream is None else cast(CudaStream, stream).raw)
 
     def done(self) -> bool:
         answer = self.device.cuda.cuEventQuery(self.raw)

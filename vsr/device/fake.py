@@ -26,8 +26,9 @@ from vsr.device.fake_objects import (
     FakeStream,
     Operation,
 )
-from vsr.device.protocol import Bytes, DeviceBuffer, DeviceError, DeviceMemoryError, Stream, require_fit
+from vsr.device.protocol import Bytes, DeviceBuffer, DeviceError, DeviceMemoryError, Stream, require_fit, require_room
 from vsr.frame import aligned_buffer
+from vsr.surface import Rows
 
 
 class FakeDevice:
@@ -46,6 +47,7 @@ class FakeDevice:
         open: what was made and not closed, by kind ("stream", "event", "pinned", "device", "graph").
         misuses: what was done against the protocol, in words.
         steps: calls and operations so far.
+        default: the default stream, for who plays a decoder.
     """
 
     name, index, compute_capability, layer = "Fake GPU", 0, (9, 0), "fake"
@@ -72,7 +74,9 @@ class FakeDevice:
         self._memory, self._fail_at, self._copied = memory, fail_at, copied
         self._random = Random(seed)
         self._eager = self._random.choice([0.0, 0.2, 0.7]) if eager is None else eager
-        self._streams: list[FakeStream] = []
+        self.default = FakeStream(self, 0)  # always there, in order with no other
+        self.open.clear()
+        self._streams = [self.default]
         self._free_at = {"upload": 0.0, "compute": 0.0, "download": 0.0}
         self._buffers: dict[int, Bytes] = {}
         self._pinned: list[Bytes] = []
@@ -96,7 +100,7 @@ class FakeDevice:
 
     def stream(self) -> FakeStream:
         with self.call("stream"):
-            self._streams.append(FakeStream(self, len(self._streams) + 1))
+            self._streams.append(FakeStream(self, len(self._streams)))
             return self._streams[-1]
 
     def event(self, *, timed: bool = False) -> FakeEvent:
@@ -133,6 +137,17 @@ class FakeDevice:
             target[:] = self.bytes(address, target.nbytes)
 
         self._enqueue(stream, Operation("download", copy, "download", target.nbytes / self._copied))
+
+    def gather(self, target: DeviceBuffer, offset: int, source: Rows, stream: Stream) -> None:
+        require_room(target, offset, source)
+        address = target.address + offset
+
+        def copy(_: float) -> None:
+            into = self.bytes(address, source.nbytes * source.count).reshape(source.count, source.nbytes)
+            for index, row in enumerate(into):
+                row[:] = self.bytes(source.address + index * source.pitch, source.nbytes)
+
+        self._enqueue(stream, Operation("gather", copy, "compute", 1e-6))
 
     def compute(self, stream: Stream, work: Callable[[], None], *, seconds: float = 1e-3) -> None:
         """Enqueues `work`, for an executor that runs here; it reaches device memory by `bytes`, when it runs."""

@@ -103,8 +103,8 @@ class FakeEvent(Closable):
         self.recorded = 0  # how often
         self.times: dict[int, float] = {}  # simulated, of each record that has happened
 
-    def record(self, stream: Stream) -> None:
-        ours = cast(FakeStream, stream)
+    def record(self, stream: Stream | None) -> None:
+        ours = self.device.default if stream is None else cast(FakeStream, stream)
         with self.device.call("record", ours, self):
             ours.not_captured("record")
             self.recorded = number = self.recorded + 1

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vsr.errors import UsageError, VsrError
+from vsr.surface import Rows
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -59,7 +60,8 @@ class Stream(Protocol):
 class Event(Protocol):
     """A mark in a stream."""
 
-    def record(self, stream: Stream) -> None: ...
+    def record(self, stream: Stream | None) -> None:
+        """Where a stream is now; None: the default one, in which FFmpeg's decoder copies its pictures."""
 
     def done(self) -> bool:
         """Whether what was recorded last has happened (True before any record); DeviceError when the work failed."""
@@ -147,6 +149,12 @@ class Device(Protocol):
         As `require_fit`.
         """
 
+    def gather(self, target: DeviceBuffer, offset: int, source: Rows, stream: Stream) -> None:
+        """Enqueues a copy of rows in this device's memory, whoever's it is, side by side to `target` from `offset` on.
+
+        As `require_room`.
+        """
+
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
         """What `work` enqueues on `stream`, kept instead of run; addresses are frozen in it.
 
@@ -163,6 +171,12 @@ def require_fit(host: Bytes, buffer: DeviceBuffer) -> None:
     if host.dtype != np.uint8 or host.ndim != 1 or not host.flags.c_contiguous or host.nbytes > buffer.nbytes:
         given = f"{host.nbytes} of {host.dtype}, {host.ndim} dimensions, strides {host.strides}"
         raise ValueError(f"a copy takes dense bytes, at most {buffer.nbytes} here, not {given}")
+
+
+def require_room(target: DeviceBuffer, offset: int, source: Rows) -> None:
+    """Raises ValueError for rows that overlap, or that would not stay inside `target`."""
+    if source.nbytes > source.pitch or not 0 <= offset <= target.nbytes - source.nbytes * source.count:
+        raise ValueError(f"{source} don't fit at {offset} of {target.nbytes} bytes")
 
 
 class Bound(Protocol):

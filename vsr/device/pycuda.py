@@ -24,7 +24,9 @@ from vsr.device.protocol import (
     Graph,
     Stream,
     require_fit,
+    require_room,
 )
+from vsr.surface import Rows
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, for which PyCUDA has no name
 
@@ -90,6 +92,15 @@ class PycudaDevice:
         require_fit(target, source)
         self.call(self.cuda.memcpy_dtoh_async, target, source.address, cast(PycudaStream, stream).raw)
 
+    def gather(self, target: DeviceBuffer, offset: int, source: Rows, stream: Stream) -> None:
+        require_room(target, offset, source)
+        copy = self.cuda.Memcpy2D()
+        copy.set_src_device(source.address)
+        copy.set_dst_device(target.address + offset)
+        copy.src_pitch, copy.dst_pitch = source.pitch, source.nbytes
+        copy.width_in_bytes, copy.height = source.nbytes, source.count
+        self.call(copy, cast(PycudaStream, stream).raw)
+
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
         raise DeviceError("PyCUDA can't capture graphs; cuda-python can")
 
@@ -125,8 +136,8 @@ class PycudaStream(driver.Owned[PycudaDevice]):
 
 
 class PycudaEvent(driver.Owned[PycudaDevice]):
-    def record(self, stream: Stream) -> None:
-        self.device.call(self.raw.record, cast(PycudaStream, stream).raw)
+    def record(self, stream: Stream | None) -> None:
+        self.device.call(self.raw.record, None if stream is None else cast(PycudaStream, stream).raw)
 
     def done(self) -> bool:
         return bool(self.device.call(self.raw.query))

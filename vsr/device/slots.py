@@ -62,6 +62,7 @@ class Slot:
     Args:
         capture: keep the network's launches as a graph; where that fails they are launched one by one.
         timed: let `times` be asked for.
+        paired: the executor takes chroma in pairs, and frames may come on the device.
 
     Attributes:
         obstacle: why there is no graph, where `capture` asked for one.
@@ -70,8 +71,10 @@ class Slot:
         DeviceError: something can't be made; nothing is left open then.
     """
 
-    def __init__(self, device: Device, executor: Executor, *, capture: bool, timed: bool) -> None:
-        self._device = device
+    def __init__(
+        self, device: Device, executor: Executor, *, capture: bool, timed: bool, paired: bool = False
+    ) -> None:
+        self._device, self._paired = device, paired
         self.obstacle = ""
         self._stream = device.stream()
         self._made: list[Closable] = [self._stream]
@@ -99,12 +102,19 @@ class Slot:
 
         Args:
             result: pinned, as large as the executor's output.
-            direct: upload from the frame's buffer, which stays in use until `done`, and not from a copy of its planes.
+            direct: upload from the frame's buffer, or copy from its surface, which stay in use until `done`, and not
+                from a copy of its planes.
         """
         try:
-            source = frame.lease.buffer[: self._source.nbytes] if direct and frame.lease else self._staged(frame)
-            self._mark(0)
-            self._device.upload(self._source, source, self._stream)
+            if frame.surface is None:
+                source = frame.lease.buffer[: self._source.nbytes] if direct and frame.lease else self._staged(frame)
+                self._mark(0)
+                self._device.upload(self._source, source, self._stream)
+            else:
+                self._mark(0)
+                offsets = frame.format.offsets(frame.width, frame.height, paired=True)
+                for rows, offset in zip(frame.surface.rows, offsets, strict=True):
+                    self._device.gather(self._source, offset, rows, self._stream)
             self._mark(1)
             self._launch()
             self._mark(2)
@@ -178,6 +188,8 @@ class Slot:
             self._made.append(self._staging)
             self._staging.array[:] = 0  # what pads a plane, see PinnedMemory
         staged = self._staging.array[: self._source.nbytes]
-        for target, plane in zip(frame.format.views(staged, frame.width, frame.height), frame.planes, strict=True):
-            np.copyto(target, plane)
+        shift = frame.format.shift if self._paired else 0
+        views = frame.format.views(staged, frame.width, frame.height, paired=self._paired)
+        for target, plane in zip(views, frame.planes, strict=True):
+            np.copyto(target, plane << shift if shift else plane)
         return staged

@@ -9,7 +9,7 @@ from vsr.backends.tensorrt.builder import out_of_memory
 from vsr.backends.tensorrt.library import listening
 from vsr.device.protocol import Bound, Device, DeviceBuffer, DeviceError, DeviceMemoryError, Stream
 from vsr.frame import PlanarFormat
-from vsr.graph import INPUTS, OUTPUTS, FrameSpec
+from vsr.graph import OUTPUTS, FrameSpec
 from vsr.plans import PlanError
 
 
@@ -43,11 +43,11 @@ class TensorRTExecutor:
         host_code: bool = False,
         ranged: bool = False,
     ) -> None:
-        self.label, self._ranged = label, ranged
-        self.input_nbytes = spec.format.nbytes(spec.width, spec.height)
+        self.label, self._ranged, size = label, ranged, (spec.width, spec.height)
+        self.input_nbytes = spec.format.nbytes(*size, paired=spec.surfaces)
         self.output_nbytes = spec.format.nbytes(spec.width * scale, spec.height * scale)
         self._trt, self._device, self._log = trt, device, listening(trt)
-        self._inputs = plane_tensors(INPUTS, spec.format, spec.width, spec.height, ranged=ranged)
+        self._inputs = plane_tensors(spec.inputs, spec.format, *size, ranged=ranged, paired=spec.surfaces)
         self._outputs = plane_tensors(OUTPUTS, spec.format, spec.width * scale, spec.height * scale, ranged=ranged)
         self._runtime, self.engine = load_engine(trt, plan, self._log, host_code=host_code)
         self._check()
@@ -131,15 +131,21 @@ class Tensor:
 
 
 def plane_tensors(
-    names: tuple[str, ...], format: PlanarFormat, width: int, height: int, *, ranged: bool = False
+    names: tuple[str, ...],
+    format: PlanarFormat,
+    width: int,
+    height: int,
+    *,
+    ranged: bool = False,
+    paired: bool = False,
 ) -> list[Tensor]:
     """Samples of more than 8 bits go in pairs; an odd one's partner lies in the gap before the next plane.
 
     Where a plan is for a range of sizes pairs stand in rows, of which none is odd.
     """
     made = []
-    planes = zip(names, format.shapes(width, height), format.offsets(width, height), strict=False)
-    for name, (rows, columns), offset in planes:
+    shapes, offsets = format.shapes(width, height, paired=paired), format.offsets(width, height, paired=paired)
+    for name, (rows, columns), offset in zip(names, shapes, offsets, strict=False):
         packed = format.depth > 8
         shape = ((rows * columns + 1) // 2,) if packed and not ranged else (1, 1, rows, columns // (1 + packed))
         made.append(Tensor(name, "int32" if packed else "uint8", shape, offset))

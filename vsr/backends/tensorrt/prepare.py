@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache as cached
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vsr.backends import cache_folder
@@ -16,7 +17,7 @@ from vsr.backends.tensorrt.library import cuda_of, import_tensorrt
 from vsr.device.facts import GpuFacts, gpu_facts
 from vsr.device.protocol import Device
 from vsr.errors import OutputError, UsageError
-from vsr.graph import INPUTS, FrameSpec, whole_pairs
+from vsr.graph import FrameSpec, whole_pairs
 from vsr.models import ModelChoice, load
 from vsr.plans import PlanCache, PlanKey, StoredPlan
 from vsr.settings import PlanSettings
@@ -163,7 +164,8 @@ def input_shapes(spec: FrameSpec, settings: PlanSettings) -> Shapes:
                 f"size {width}x{height}: a plan for several sizes takes samples of {format.depth} bits in pairs of a "
                 f"row, so {format.pix_fmt} of widths that are multiples of {wide}; plans for one size take any"
             )
-    planes = [plane_tensors(INPUTS, format, *size, ranged=True) for size in settings.sizes]
+    kind = partial(plane_tensors, spec.inputs, format, ranged=True, paired=spec.surfaces)
+    planes = [kind(*size) for size in settings.sizes]
     return {extents[0].name: tuple(tensor.shape for tensor in extents) for extents in zip(*planes, strict=True)}
 
 
