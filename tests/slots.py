@@ -53,7 +53,7 @@ class Repeating:
 
     def __init__(self, device: FakeDevice, what: FrameSpec) -> None:
         self.device, self.what, self.bound, self.closed = device, what, 0, False
-        self.input_nbytes = what.format.nbytes(what.width, what.height)
+        self.input_nbytes = what.format.nbytes(what.width, what.height, paired=what.surfaces)
         self.output_nbytes = what.format.nbytes(2 * what.width, 2 * what.height)
 
     def bind(self, source: DeviceBuffer, target: DeviceBuffer, stream: Stream) -> _Repeating:
@@ -75,7 +75,11 @@ class _Repeating:
 
     def _compute(self) -> None:
         device, what = self.executor.device, self.executor.what
-        given = what.format.views(device.bytes(self.source.address, self.source.nbytes), what.width, what.height)
+        source = device.bytes(self.source.address, self.source.nbytes)
+        given = what.format.views(source, what.width, what.height, paired=what.surfaces)
+        if what.surfaces:
+            shift = what.format.shift
+            given = tuple((plane >> shift) + (plane & (1 << shift) - 1) for plane in given)  # where 0 belongs
         result = device.bytes(self.target.address, self.target.nbytes)
         wanted = what.format.views(result, 2 * what.width, 2 * what.height)
         for target, plane in zip(wanted, repeated(what, given), strict=True):

@@ -89,7 +89,8 @@ def answer(trt: Any, job: dict[str, Any]) -> Any:
         if "frames" in job:
             chroma, depth, width, height = job["frames"]
             luma = LumaModel(proto=model, scale=int(facts["vsr.scale"]), radius=None, peak=float(facts["vsr.peak"]))
-            spec = FrameSpec(format=PlanarFormat(chroma=chroma, depth=depth), width=width, height=height)
+            format, surfaces = PlanarFormat(chroma=chroma, depth=depth), job.get("surfaces", False)
+            spec = FrameSpec(format=format, width=width, height=height, surfaces=surfaces)
             model = described(luma, spec, job["precision"], any_size=bool(settings.sizes))
             shapes = input_shapes(spec, settings)
         plan, timing = build(trt, model, settings, shapes=shapes, timing=b"not a timing cache", progress=progress)

@@ -78,6 +78,19 @@ def test_smaller_tiles_when_asked() -> None:
     gpu.close()
 
 
+def test_tiles_are_cut_in_memory() -> None:
+    """Also of frames that could come on the GPU."""
+    gpu, what = Gpu(FakeDevice()), spec("420", 8, (640, 320))
+    engine = open_on_gpu(gpu, CHOICE, replace(what, surfaces=True), halvings=1, executor=repeating)
+    assert not engine.takes_surfaces
+    assert "chroma in pairs" not in engine.label
+    result = engine.wait(engine.submit(frame(what)))
+    assert_close(result.planes, repeated(what, planes(what)))
+    result.release()
+    engine.close()
+    gpu.close()
+
+
 def test_frames_are_decoded_into_ordinary_memory_where_there_is_no_other() -> None:
     said: list[str] = []
     gpu = Gpu(FakeDevice(pinned=1000), said.append)
@@ -116,6 +129,7 @@ def engines_on(device: FakeDevice, check: Check = unchecked, **settings: object)
     def open(
         settings: EngineSettings, choice: ModelChoice, what: FrameSpec, *, gpu: Gpu | None, halvings: int
     ) -> Engine:
+        assert gpu is not None or not what.surfaces
         return OnCpu(what) if gpu is None else open_on_gpu(gpu, choice, what, halvings, repeating)
 
     here = Machine(hint=lambda: True, tensorrt=str, torch=lambda index: "", device=lambda index: device)

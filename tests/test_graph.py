@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from math import floor
@@ -12,14 +13,16 @@ import numpy.typing as npt
 import pytest
 import torch
 from onnx import GraphProto, ModelProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from strong import assert_close, luma_model, planes, spec
+from vsr.backends.half import halved
 from vsr.backends.lanes import fill_lanes
 from vsr.backends.pytorch.evaluator import Evaluator
 from vsr.backends.subpixel import SUFFIX, shuffle, subpixels
 from vsr.backends.unsigned import unsigned
 from vsr.frame import SUBSAMPLING, Plane, Planes
-from vsr.graph import FrameSpec, chroma_kernel, describe
+from vsr.graph import Edges, FrameSpec, chroma_kernel, describe
 from vsr.models import LumaModel
 
 Doubles = npt.NDArray[np.float64]
@@ -171,6 +174,72 @@ def _packed(plane: Plane) -> npt.NDArray[np.generic]:
 
 def _unpacked(result: npt.NDArray[np.generic], like: Plane) -> npt.NDArray[np.generic]:
     return result[0, 0] if like.itemsize == 1 else result.view(np.uint16)[: like.size].reshape(like.shape)
+
+
+@pytest.mark.parametrize("edges", ["planes", "tensorrt"])
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize(("depth", "location"), [(8, "left"), (8, "topleft"), (10, "left"), (10, "center")])
+@pytest.mark.parametrize("size", [(22, 14), (2, 2)])
+def test_a_decoders_surfaces_give_the_same_bits(
+    edges: Edges, scale: int, depth: int, location: str, size: tuple[int, int]
+) -> None:
+    """NV12 and P010, by torch and by ONNX's own evaluator; a third of the samples is 0, a third the maximum."""
+    what = spec("420", depth, size, location)
+    given = planes(what, scale)
+    model = luma_model(scale)
+    plain, paired = (describe(model, replace(what, surfaces=on), edges=edges) for on in (False, True))
+    assert [value.name for value in paired.graph.input] == ["y", "uv"]
+    for evaluate in (with_torch, with_onnx):
+        results = evaluate(paired, [_edge(plane, edges) for plane in in_pairs(what, given)])
+        for result, wanted in zip(results, evaluate(plain, [_edge(plane, edges) for plane in given]), strict=True):
+            assert result.dtype == wanted.dtype
+            assert np.array_equal(result, wanted)
+
+
+@pytest.mark.parametrize("depth", [8, 10])
+def test_a_decoders_surfaces_of_any_size_give_the_same_bits(depth: int) -> None:
+    model = luma_model(2)
+    paired = describe(model, replace(spec("420", depth), surfaces=True), edges="tensorrt", any_size=True)
+    for size in ((24, 14), (32, 6)):
+        what = spec("420", depth, size)
+        given, kind = planes(what), np.uint8 if depth == 8 else np.int32
+        inputs: list[npt.NDArray[np.generic]] = [plane.view(kind)[None, None] for plane in in_pairs(what, given)]
+        expected = by_torch(model, what, given)
+        for evaluate in (with_torch, with_onnx):
+            results = [result.view(what.format.dtype)[0, 0] for result in evaluate(paired, inputs)]
+            assert_close(results[1:], expected[1:])
+            assert_close(results[:1], expected[:1], codes=1, share=0 if evaluate is with_torch else 0.01)
+
+
+def in_pairs(what: FrameSpec, given: Planes) -> list[Plane]:
+    """As a decoder leaves them on a GPU."""
+    pairs = np.stack(given[1:], -1).reshape(given[1].shape[0], -1)
+    return [(plane << what.format.shift).astype(plane.dtype) for plane in (given[0], pairs)]
+
+
+def _edge(plane: Plane, edges: Edges) -> npt.NDArray[np.generic]:
+    return _packed(plane) if edges == "tensorrt" else plane[None, None]
+
+
+def with_torch(described: ModelProto, inputs: list[npt.NDArray[np.generic]]) -> list[npt.NDArray[np.generic]]:
+    return [result.numpy() for result in Evaluator(described)(*map(torch.from_numpy, inputs))]
+
+
+def with_onnx(described: ModelProto, inputs: list[npt.NDArray[np.generic]]) -> list[npt.NDArray[np.generic]]:
+    names = [value.name for value in described.graph.input]
+    found = ReferenceEvaluator(described).run(None, dict(zip(names, inputs, strict=True)))
+    return [np.asarray(result) for result in found]
+
+
+def test_in_half_surfaces_give_the_same_bits() -> None:
+    """The same luma goes into the network: what it computes in fp16 isn't touched."""
+    for depth in (8, 10):
+        model, what = luma_model(2), spec("420", depth, (24, 18))
+        plain, paired = (halved(describe(model, replace(what, surfaces=on))) for on in (False, True))
+        given = planes(what)
+        results = with_torch(paired, [plane[None, None] for plane in in_pairs(what, given)])
+        for result, wanted in zip(results, with_torch(plain, [plane[None, None] for plane in given]), strict=True):
+            assert np.array_equal(result, wanted)
 
 
 def test_tensorrt_has_no_room_for_16_bits() -> None:

@@ -118,6 +118,20 @@ def test_other_formats_build_for_a_range_of_sizes(environment: dict[str, str], t
     assert not wrong, "\n".join(map(str, wrong))
 
 
+def test_a_decoders_surfaces_build(environment: dict[str, str]) -> None:
+    """NV12 and P010 at the input."""
+    models = [(path, "int8" if path.stem.endswith("_int8") else "fp16") for path in SHIPPED if "m4c16" in path.stem]
+    jobs = [
+        {**job(path, precision, ("420", depth, 66, 46)), "surfaces": True}
+        for path, precision in models
+        for depth in (8, 10)
+    ]
+    jobs += [{**each, "frames": (*each["frames"][:2], 64, 36), "settings": {"sizes": SIZES}} for each in jobs]
+    assert jobs
+    wrong = [answer for answer in tensorrt_cpu.asked(environment, jobs) if answer.get("plan", 0) < 10_000]
+    assert not wrong
+
+
 def test_it_builds_with_every_setting(environment: dict[str, str], tmp_path: Path) -> None:
     settings: list[dict[str, Any]] = [
         {"tiling": "full", "level": 5, "workspace": 1 << 24},

@@ -96,13 +96,15 @@ def test_a_frame_goes_through_a_plan(
 
 @pytest.mark.parametrize("depth", [8, 10])
 @pytest.mark.parametrize("seed", range(4))
-def test_frames_overlap_in_slots(tmp_path: Path, seed: int, depth: int) -> None:
-    """Nothing of a frame is where another one's is, whatever order the device works in."""
-    model, what, device = luma_model(2), spec("420", depth, (21, 13)), FakeDevice(seed)
+@pytest.mark.parametrize("paired", [False, True])
+def test_frames_overlap_in_slots(tmp_path: Path, seed: int, depth: int, paired: bool) -> None:
+    """Nothing of a frame is where another one's is, whatever order the device works in; also with chroma in pairs."""
+    model, what, device = luma_model(2), spec("420", depth, (22, 14) if paired else (21, 13)), FakeDevice(seed)
+    what = replace(what, surfaces=paired)
     trt = FakeTensorRT(device)
     executor = open_executor(trt, chosen(tmp_path, model, "float32"), what, device, FACTS, None)
     engine = SlotEngine(device, executor, what, 2)
-    oracle, results = Evaluator(describe(model, what)), []
+    oracle, results = Evaluator(describe(model, replace(what, surfaces=False))), []
     for index in range(10):
         engine.submit(frame(what, index))
         results += engine.ready()

@@ -32,7 +32,7 @@ class Look:
     def of(cls, picture: VideoFrame, aspect: Fraction) -> Look:
         return cls(
             size=f"{picture.width}x{picture.height}",
-            format=picture.format.name.replace("yuvj", "yuv"),
+            format=(picture.sw_format or picture.format).name.replace("yuvj", "yuv"),
             range="full range" if full_range(picture) else "limited range",
             matrix=f"matrix {int(picture.colorspace)}",
             aspect=aspect,

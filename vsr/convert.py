@@ -83,17 +83,17 @@ def copy_in(frame: VideoFrame, format: PlanarFormat, planes: Planes, colour: Col
     if format.alpha:
         np.copyto(planes[-1], opacity(frame, format.depth))
     wanted, own = format.opaque, PlanarFormat.of(frame.format.name)
-    recoding = _recoding(frame, wanted, colour)
-    if own is None or own.opaque != wanted or recoding:
-        given = _renamed(frame, own) if own and recoding else frame
-        frame, own = _reformatted(given, wanted, recoding), wanted
+    told = recoding(frame, wanted, colour)
+    if own is None or own.opaque != wanted or told:
+        given = _renamed(frame, own) if own and told else frame
+        frame, own = _reformatted(given, wanted, told), wanted
     for source, target in zip(samples(frame, own), planes[: 1 if wanted.chroma == "grey" else 3], strict=False):
         np.copyto(target, source[: target.shape[0], : target.shape[1]])
 
 
-def _reformatted(frame: VideoFrame, format: PlanarFormat, recoding: dict[str, Any]) -> VideoFrame:
+def _reformatted(frame: VideoFrame, format: PlanarFormat, told: dict[str, Any]) -> VideoFrame:
     try:
-        return relaid(frame, format=format.pix_fmt, **recoding)
+        return relaid(frame, format=format.pix_fmt, **told)
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"pixel format {frame.format.name} can't be converted here ({error.strerror})") from error
 
@@ -112,7 +112,7 @@ def relaid(frame: VideoFrame, **asked: Any) -> VideoFrame:
         frame.colorspace = matrix
 
 
-def _recoding(frame: VideoFrame, format: PlanarFormat, colour: Colour | None) -> dict[str, Any]:
+def recoding(frame: VideoFrame, format: PlanarFormat, colour: Colour | None) -> dict[str, Any]:
     """What to tell swscale of range and matrix; nothing where they stay."""
     if is_rgb(frame.format):
         matrix = colour.matrix if colour else BT709

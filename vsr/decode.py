@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -13,8 +13,9 @@ from vsr import sidedata
 from vsr.changes import Changes
 from vsr.convert import copy_in, planar_format
 from vsr.demux import READ_ERRORS
-from vsr.frame import Frame, FramePools, Memory, PlanarFormat, TrackFacts
+from vsr.frame import Colour, Frame, FramePools, Memory, PlanarFormat, TrackFacts
 from vsr.report import Report
+from vsr.surface import Surface, SurfaceLease
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+SurfaceOf = Callable[["VideoFrame", PlanarFormat, Colour | None], Surface | None]
 SLIP = 16  # frames; a time farther back is no slip but another clock
 
 
@@ -126,6 +128,10 @@ class Timeline:
         return given, length
 
 
+def in_memory(picture: VideoFrame, format: PlanarFormat, colour: Colour | None) -> None:
+    """No picture stays on a GPU."""
+
+
 class FrameSource:
     """Pictures to frames in planar buffers of its own.
 
@@ -137,6 +143,7 @@ class FrameSource:
             picture's own, without alpha.
         changes: is told of every picture.
         memory: where samples go; None: any.
+        surface_of: the surface of a picture that stays on a GPU, None of one whose samples are to be copied.
     """
 
     def __init__(
@@ -147,11 +154,12 @@ class FrameSource:
         format: PlanarFormat | None = None,
         changes: Changes | None = None,
         memory: Memory | None = None,
+        surface_of: SurfaceOf = in_memory,
     ) -> None:
         self._timeline, self._facts, self._report, self._format = timeline, facts, report, format
         self._colour = facts.colour if format else None
         self._changes = changes or Changes(report, lambda: facts.aspect)
-        self._pools = FramePools(memory)
+        self._pools, self._surface_of = FramePools(memory), surface_of
 
     def frames(self, pictures: Iterable[VideoFrame]) -> Iterator[Frame]:
         """One frame a picture, in order; the consumer releases each."""
@@ -159,8 +167,12 @@ class FrameSource:
             for index, picture in enumerate(pictures):
                 format = self._format or planar_format(picture.format)
                 with self._report.stage("copy in"):
+                    surface = self._surface_of(picture, format, self._colour)
                     planes, lease = self._pools.take(format, picture.width, picture.height)
-                    copy_in(picture, format, planes, self._colour)
+                    if surface is None:
+                        copy_in(picture, format, planes, self._colour)
+                    else:
+                        lease = SurfaceLease(lease, surface.close)
                 pts, duration = self._timeline.stamp(picture.pts, picture.dts, picture.duration)
                 aspect = self._changes.seen(picture, index, float(pts * self._timeline.time_base))
                 self._report.frames_decoded += 1
@@ -179,6 +191,7 @@ class FrameSource:
                     side_data=sidedata.changing(picture),
                     facts=self._facts if aspect == self._facts.aspect else replace(self._facts, aspect=aspect),
                     lease=lease,
+                    surface=surface,
                 )
         finally:
             self._changes.close()

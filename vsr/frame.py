@@ -118,7 +118,7 @@ class PlanarFormat:
         return tuple(sum(sizes[:index]) for index in range(len(sizes)))
 
     def views(self, buffer: npt.NDArray[np.uint8], width: int, height: int, *, paired: bool = False) -> Planes:
-        """The planes inside a dense `buffer` of `nbytes(width, height)` bytes; U and V apart also where they're paired."""
+        """The planes inside a dense `buffer` of `nbytes(width, height)` bytes; paired ones apart, with strides."""
         offsets = self.offsets(width, height, paired=paired)
         planes = []
         for (rows, columns), offset in zip(self.shapes(width, height, paired=paired), offsets, strict=True):

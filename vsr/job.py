@@ -47,6 +47,7 @@ class Source:
         fields: how the pictures are scanned, by the first of them.
         deinterlace: interlaced ones are made whole before they are upscaled.
         hwaccel: what decodes: "none" is FFmpeg's own decoders, "cuda" NVDEC.
+        resident: what NVDEC decodes stays on the GPU until the network has read it.
         first_number: of numbered pictures, whose pts are places in the row; None for other inputs.
     """
 
@@ -76,6 +77,7 @@ class Source:
     fields: Fields = ""
     deinterlace: bool = False
     hwaccel: Hwaccel = "none"
+    resident: bool = False
     first_number: int | None = None
     side_data: tuple[str, ...] = ()
 

@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from operator import attrgetter
@@ -17,7 +18,7 @@ from vsr import chunkfile, exports, sinks, y4m
 from vsr.changes import Changes, present_aspect
 from vsr.chunkfile import Encoded
 from vsr.chunks import Chunk, split
-from vsr.decode import FrameSource, Timeline, in_range, lasting, pictures
+from vsr.decode import FrameSource, Timeline, in_memory, in_range, lasting, pictures
 from vsr.deinterlace import deinterlaced
 from vsr.demux import open_input, packets
 from vsr.encode import encode_chunk
@@ -32,6 +33,7 @@ from vsr.prefetch import prefetch
 from vsr.probe import probe
 from vsr.publish import publish, publish_partial
 from vsr.report import Clock, Recorder, Report, counted
+from vsr.resident import surfaces_of
 from vsr.resume import WorkFolder, work_folder
 from vsr.settings import EngineSettings, RunSettings
 from vsr.signature import Signatures
@@ -188,9 +190,12 @@ def upscaling(
         report.note(line)
         progress(report)
 
-    with UpscaleStage(job.network.applied(engine), say=say) as stage:
+    settings = job.network.applied(engine)
+    if job.source.resident:  # frames are compared in memory only
+        settings = replace(settings, reuse="off")
+    with UpscaleStage(settings, say=say) as stage:
         memory = stage.prepare(first_spec(job.source))
-        with decoded(job, report, chunks, memory, engine.device) as frames:
+        with decoded(job, report, chunks, memory, engine.device, stay=stage.takes_surfaces) as frames:
             waiting = prefetch(frames, depth, Frame.release)
             with closing(prefetch(_labelled(stage, waiting, report), depth, Frame.release)) as results:
                 yield results
@@ -200,7 +205,8 @@ def upscaling(
 def first_spec(source: Source) -> FrameSpec:
     """What the engine is opened for, as the first frame tells."""
     location = source.facts.colour.chroma_location
-    return FrameSpec(format=source.format, width=source.width, height=source.height, location=location)
+    size = {"width": source.width, "height": source.height}
+    return FrameSpec(format=source.format, **size, location=location, surfaces=source.resident)
 
 
 def _labelled(stage: UpscaleStage, upstream: Generator[Frame], report: Report) -> Generator[Frame]:
@@ -219,9 +225,17 @@ def _labelled(stage: UpscaleStage, upstream: Generator[Frame], report: Report) -
 
 @contextmanager
 def decoded(
-    job: Job, report: Report, chunks: Sequence[Chunk] = (), memory: Memory | None = None, device: int = 0
+    job: Job,
+    report: Report,
+    chunks: Sequence[Chunk] = (),
+    memory: Memory | None = None,
+    device: int = 0,
+    *,
+    stay: bool = False,
 ) -> Iterator[Generator[Frame]]:
     """Decoded frames of neighbouring chunks (default: all of the job's), in memory of this kind, by this GPU if any.
+
+    With `stay` they may be left on the GPU, see `Frame.surface`.
 
     Packets before them are read and passed over, a little more is decoded than asked for (see `Chunk.packet`): seeking
     would save the reading, but containers' indexes lie.
@@ -233,17 +247,21 @@ def decoded(
         yield in_range(reader.frames(), begin, end, report)
         reader.close()
         return
-    accelerator = nvdec(device) if source.hwaccel == "cuda" else None
-    with open_input(source.path, source.limits, accelerator) as container:
+    with ExitStack() as opened:
+        surfaces = opened.enter_context(surfaces_of(source, device, report)) if stay else None
+        accelerator = nvdec(device, stays=surfaces is not None) if source.hwaccel == "cuda" else None
+        container = opened.enter_context(open_input(source.path, source.limits, accelerator))
         stream: Any = container.streams[source.stream]
-        stream.thread_type = "AUTO"
+        stream.thread_type = "SLICE" if accelerator else "AUTO"  # NVDEC has no room for the pictures of many threads
         timeline = Timeline(source.time_base, source.rate if source.untimed else None, source.nominal)
-        changes = Changes(report, present_aspect(stream))
-        frames = FrameSource(timeline, source.facts, report, source.format, changes, memory)
+        changes, place = Changes(report, present_aspect(stream)), surfaces.of if surfaces else in_memory
+        frames = FrameSource(timeline, source.facts, report, source.format, changes, memory, place)
         coded = islice(_read(packets(container, [stream], report), report), chunks[0].packet, None)
         shown: Iterable[VideoFrame] = pictures(stream, coded, report, since=begin, alpha=source.format.alpha)
         if source.deinterlace:
             shown = deinterlaced(shown, source.fields)
+        if surfaces is not None:
+            shown = surfaces.to_the_end(shown)
         kept = in_range(frames.frames(shown), begin, end, report)
         yield lasting(kept, source.last_end if end == source.end else end)
         frames.close()

@@ -10,7 +10,7 @@ from math import gcd, lcm
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsr import __version__, exports, sidedata, tracks, y4m
+from vsr import __version__, exports, resident, sidedata, tracks, y4m
 from vsr.backends.choice import Engines
 from vsr.boxes import cut_short
 from vsr.changes import present_aspect
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 OPAQUE = 255
+STAYS = "decoded pictures stay on the GPU, as they are those of software there; none is compared with the one before"
+THROUGH_MEMORY = "decoded pictures go through memory"
 REORDERED = 16  # frames in the first chunk at least: more than any encoder reorders, so that its depth shows
 
 
@@ -220,6 +222,10 @@ def _job(
     engine, reason = suited(replace(settings.engine, scale=scale), source.codec, each)
     engines = Engines(engine)
     choice = next(engines.choices(source.format.depth))
+    if source.hwaccel == "cuda":
+        why = resident.obstacle(source, engine, choice.runner)
+        source = replace(source, resident=not why)
+        notes.append(f"{THROUGH_MEMORY}: {why}" if why else STAYS)
     notes += [*engines.notes, *([reason] if reason else [])]
     sink = settings.sink or exports.sink_for(settings.output)
     file = settings.sink is None and settings.output != "-"

@@ -65,12 +65,13 @@ def raw(frame: VideoFrame) -> dict[str, bytes]:
     PyAV frees the dictionary of a side data that has one a second time: that of an ICC profile from PNG, whose samples
     are packed. `profiled` tells it.
     """
-    if not frame.format.is_planar:
+    on_gpu = frame.sw_format  # filters don't take such frames
+    if on_gpu is None and not frame.format.is_planar:
         frame = _without(frame, ICC, *UNNAMED)
     try:
         every: Any = frame.side_data  # its stub has another type
     except ValueError:
-        every = _without(frame, *UNNAMED).side_data
+        every = _without(frame.reformat(format=on_gpu.name) if on_gpu else frame, *UNNAMED).side_data
     return {data.type.name: bytes(data) for data in every}
 
 

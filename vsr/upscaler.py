@@ -25,6 +25,7 @@ from vsr.picture import Picture, format_of, joined, split
 from vsr.settings import Backend, EngineSettings, Precision, Weights
 
 ENGINES_KEPT = 4  # sizes an Upscaler stays ready for
+LANDED = "decoded pictures go through memory: this engine takes none on the GPU"
 NO_CACHE = "no folder for compiled models can be written, every start compiles them again; VSR_CACHE names another"
 
 
@@ -67,6 +68,11 @@ class UpscaleStage:
         """
         self._open(spec)
         return self.engines.memory()
+
+    @property
+    def takes_surfaces(self) -> bool:
+        """Whether frames had best stay on the GPU, after `prepare`."""
+        return self._engine is not None and self._engine.takes_surfaces
 
     def frames(self, upstream: Iterable[Frame]) -> Generator[Frame, None, None]:
         """Raises UsageError, InputError, MemoryLimitError or DeviceError when no engine is left for a frame."""
@@ -134,6 +140,8 @@ class UpscaleStage:
         self._spec = spec
         self.label = f"{self._choice.network} {self._engine.label}"
         self.notes.append(f"{spec}: {self.label} ({self._choice.why})")
+        if spec.surfaces and not self._engine.takes_surfaces:
+            self._note(LANDED)
         if cache_folder() is None:
             self._note(NO_CACHE)
 

@@ -5,8 +5,8 @@ While one frame computes, the next is uploaded and the one before downloaded, ea
     decoded planes -> [staging, unless decoded into pinned memory] -> device -> network -> device -> pinned result
     surface of a decoder's on the device ----------------------------^
 
-A frame in memory goes each way in one copy, its planes side by side in one buffer. A result is downloaded to where whoever takes
-it will read it, so it holds no slot, however long it is kept.
+A frame in memory goes each way in one copy, its planes side by side in one buffer. A result is downloaded to where
+whoever takes it will read it, so it holds no slot, however long it is kept.
 """
 
 from __future__ import annotations

@@ -40,6 +40,10 @@ class Engine(Protocol):
     def leased(self) -> int:
         """How many results in the engine's own buffers were returned and not released yet."""
 
+    @property
+    def takes_surfaces(self) -> bool:
+        """Whether frames that are on a GPU are read there; others' samples are brought to memory first."""
+
     def submit(self, frame: Frame, out: Planes | None = None) -> Ticket:
         """Starts one frame. Raises ValueError for another format or size, RuntimeError when `capacity` are in flight.
 
@@ -175,7 +179,7 @@ class QueuedEngine(ABC, Generic[Handle]):
     """
 
     label: str
-    takes_surfaces = False  # frames that are on a GPU; others are brought to memory first
+    takes_surfaces = False
 
     def __init__(self, spec: FrameSpec, scale: int, capacity: int, memory: Memory | None = None) -> None:
         self._spec, self._size = spec, (spec.width * scale, spec.height * scale)

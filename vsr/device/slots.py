@@ -71,9 +71,7 @@ class Slot:
         DeviceError: something can't be made; nothing is left open then.
     """
 
-    def __init__(
-        self, device: Device, executor: Executor, *, capture: bool, timed: bool, paired: bool = False
-    ) -> None:
+    def __init__(self, device: Device, executor: Executor, *, capture: bool, timed: bool, paired: bool = False) -> None:
         self._device, self._paired = device, paired
         self.obstacle = ""
         self._stream = device.stream()
