@@ -15,7 +15,7 @@ from vsr.backends import open_engine
 from vsr.backends.engine import Engine
 from vsr.backends.reuse import ReusingEngine, reusing
 from vsr.backends.tiled import Grid, Place
-from vsr.backends.unchanged import PERIOD, WATCHED, Watch, changed, grid_of
+from vsr.backends.unchanged import OPENING, PERIOD, WATCHED, Watch, changed, grid_of
 from vsr.errors import InputError, UsageError
 from vsr.frame import Frame, PlanarFormat, Planes
 from vsr.graph import FrameSpec
@@ -290,6 +290,17 @@ def test_comparing_rests_while_it_does_not() -> None:
     assert all(still[100 + PERIOD :]), "a picture that stands still is noticed"
 
 
+def test_tiles_are_opened_when_they_would_have_paid_for_that() -> None:
+    clock = Times()
+    watch = Watch(clock, always=False)
+    assert not watch.missed(1.0), "nobody knows yet what a frame takes"
+    for _ in range(3):
+        clock.now += OPENING
+        watch.finished(whole=True)
+    assert [watch.missed(0.3) for _ in range(5)] == [False, False, False, True, True]
+    assert Watch(clock, always=True).missed(0.1)
+
+
 @pytest.mark.parametrize("reuse", ["auto", "frames", "tiles"])
 def test_the_stage_gives_the_same(tmp_path: Path, reuse: str) -> None:
     what = spec("420", 8, (320, 192))
@@ -302,7 +313,7 @@ def test_the_stage_gives_the_same(tmp_path: Path, reuse: str) -> None:
     for wanted, result in zip(expected, released(stage, frames), strict=True):
         assert_close(result.planes, wanted)
     assert off.spared == 0
-    assert stage.spared > (4 if reuse == "frames" else 8)
+    assert stage.spared > (8 if reuse == "tiles" else 4)
     off.close()
     stage.close()
 

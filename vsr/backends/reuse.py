@@ -115,7 +115,7 @@ class ReusingEngine(QueuedEngine[_Work]):
             self._patch(work, places)
             work.frame.release()
         else:
-            if places and not self._proof:
+            if places and not self._proof and self._watch.missed(self._share(places)):
                 self._try(work)
             work.ticket = self._whole.submit(work.frame)
 

@@ -19,6 +19,7 @@ SIDE = 64  # luma pixels of a tile that are kept, at least: of smaller ones the 
 MOST = 0.75  # of a frame's area that tiles with their margins may be; above, the frame is computed in one piece
 PERIOD, WATCHED = 16, 4  # while comparing doesn't pay, only so many frames out of so many are compared
 REMEMBERED = 8  # comparisons that tell whether it does
+OPENING = 0.25  # seconds that opening the engine of the tiles takes, about: it is opened when it would have spared them
 
 
 def grid_of(spec: FrameSpec, radius: int) -> Grid | None:
@@ -80,6 +81,7 @@ class Watch:
         self._gains: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)  # share spared, seconds of comparing
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)  # that a whole frame took
         self._frames, self._begin, self._last = -1, 0.0, 0.0
+        self._missed = 0.0  # seconds that tiles would have spared
 
     def looks(self) -> bool:
         """Whether the next frame is to be compared; the time that takes begins."""
@@ -91,7 +93,12 @@ class Watch:
         if not self._gains or not self._seconds:
             return True
         spared, spent = (sum(each) / len(self._gains) for each in zip(*self._gains, strict=True))
-        return bool(spared * sum(self._seconds) / len(self._seconds) > spent)
+        return bool(spared * self._frame() > spent)
+
+    def missed(self, spared: float) -> bool:
+        """Tiles would have spared this share of a frame; whether that, with what they would have before, opens them."""
+        self._missed += spared * self._frame()
+        return self._always or self._missed > OPENING
 
     def compared(self, spared: float) -> None:
         """What came of it."""
@@ -103,3 +110,7 @@ class Watch:
         if whole and self._last:
             self._seconds.append(now - self._last)
         self._last = now if whole else 0.0
+
+    def _frame(self) -> float:
+        """Seconds that a whole one takes."""
+        return sum(self._seconds) / len(self._seconds) if self._seconds else 0.0

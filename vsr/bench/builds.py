@@ -52,7 +52,7 @@ class Build:
         if (path / "vsr" / "__init__.py").is_file():
             return cls((sys.executable, "-P"), str(path.resolve()))
         if path.is_file() and os.access(path, os.X_OK):
-            return cls((str(path.absolute()), "-P"))
+            return cls((str(path.absolute()), "-I"))
         raise UsageError(f"{path}: neither a checkout of vsr nor the Python of an environment that has it")
 
     def environment(self) -> dict[str, str]:
@@ -117,7 +117,7 @@ def process(builds: Sequence[Build], case: Case, clip: Path, cache: Path, number
 
 @contextmanager
 def _started(build: Build, case: Case, clip: Path, cache: Path) -> Iterator[_Running]:
-    """A run, stopped; as a process group of its own, which the system ends should this process die meanwhile."""
+    """A run, stopped; as a process group of its own, whose stopped ones the system ends should this process die."""
     cache.mkdir(parents=True, exist_ok=True)
     order = Order(case=case, clip=str(clip), output=str(cache / "out.mp4"), begin=time.perf_counter())
     with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as e:
