@@ -34,7 +34,7 @@ from vsr.graph import FrameSpec
 from vsr.hardware import Bring, Shown, first_frames
 from vsr.job import Source
 from vsr.models import Runner
-from vsr.pipeline import decoded, first_spec
+from vsr.pipeline import decoded, first_spec, upscaling
 from vsr.probe import STAYS, probe
 from vsr.report import Report
 from vsr.resident import Surfaces, obstacle, surfaces_of
@@ -490,15 +490,40 @@ def test_a_run_without_such_a_gpu_goes_through_memory(tmp_path: Path) -> None:
     assert not job.source.resident
     for stay in (False, True):
         with decoded(job, Report(), stay=stay) as frames:
-            found.append([[plane.copy() for plane in landed(given)] for given in frames])
+            found.append([copied(given) for given in frames])
     assert len(found[0]) > 8
     for one, other in zip(*found, strict=True):
         assert_close(one, other)
 
 
-def landed(given: Frame) -> Planes:
+def test_a_job_for_a_gpu_that_isnt_there_at_the_run(tmp_path: Path, repeat: dict[int, Path]) -> None:
+    """Its frames, which are all the same, go through memory to the CPU, none is reused, and it is said."""
+    path, picture = tmp_path / "in.mkv", av.VideoFrame(50, 38, "yuv420p")
+    for plane in picture.planes:
+        plane.update(bytes(plane.buffer_size))
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("ffv1", rate=25, width=50, height=38)
+        for pts in range(6):
+            picture.pts, picture.time_base = pts, Fraction(1, 25)
+            container.mux(track.encode(picture))
+        container.mux(track.encode(None))
+    options: dict[str, Any] = {"model": repeat[2], "precision": "float32", "backend": "openvino", "reuse": "frames"}
+    settings = RunSettings.of(input=str(path), output="", sink="null", **options)
+    job, found = probe(settings), []
+    for source in (job.source, replace(job.source, resident=True)):
+        report = Report()
+        with upscaling(replace(job, source=source), settings.engine, report) as frames:
+            found.append([copied(given) for given in frames])
+        assert (LANDED in report.notes) == source.resident
+        assert bool(report.frames_spared) == (not source.resident)
+    for one, other in zip(*found, strict=True):
+        assert_close(one, other)
+
+
+def copied(given: Frame) -> Planes:
+    samples = tuple(plane.copy() for plane in given.planes)
     given.release()
-    return given.planes
+    return samples
 
 
 @pytest.mark.gpu
