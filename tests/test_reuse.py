@@ -15,7 +15,7 @@ from vsr.backends import open_engine
 from vsr.backends.engine import Engine
 from vsr.backends.reuse import ReusingEngine, reusing
 from vsr.backends.tiled import Grid, Place
-from vsr.backends.unchanged import OPENING, PERIOD, WATCHED, Watch, changed, grid_of
+from vsr.backends.unchanged import OPENING, PERIOD, WATCHED, Watch, area, changed, grid_of
 from vsr.errors import InputError, UsageError
 from vsr.frame import Frame, PlanarFormat, Planes
 from vsr.graph import FrameSpec
@@ -53,7 +53,7 @@ class Opened:
             self.choice.scale,
             grid=grid,
             open_tiles=tiles or self.tiles,
-            watch=Watch(count().__next__, always=always),
+            watch=Watch(count().__next__, always=always, tile=area(grid, 1) if grid else 1.0),
             spared=self.spared.append,
             say=self.said.append,
         )
@@ -72,7 +72,7 @@ def outputs(engine: Engine, frames: list[Frame]) -> Iterator[Frame]:
     waiting = []
     for each in frames:
         waiting.append(engine.submit(each))
-        if len(waiting) == engine.capacity:
+        while len(waiting) >= engine.capacity:
             yield engine.wait(waiting.pop(0))
     yield from engine.drain()
 
@@ -266,12 +266,12 @@ class Times:
 
 def watched(shares: list[float], *, frame: float = 10.0, comparing: float = 1.0) -> list[bool]:
     clock = Times()
-    watch, looked = Watch(clock, always=False), []
+    watch, looked = Watch(clock, always=False, tile=0.1), []
     for share in shares:
         looked.append(watch.looks())
         if looked[-1]:
             clock.now += comparing
-            watch.compared(share)
+            watch.compared(round(10 * (1 - share)) if share else None)
         clock.now += frame * (1 - share)
         watch.finished(whole=share == 0)
     return looked
@@ -292,13 +292,24 @@ def test_comparing_rests_while_it_does_not() -> None:
 
 def test_tiles_are_opened_when_they_would_have_paid_for_that() -> None:
     clock = Times()
-    watch = Watch(clock, always=False)
-    assert not watch.missed(1.0), "nobody knows yet what a frame takes"
+    watch = Watch(clock, always=False, tile=0.1)
+    assert not watch.missed(0), "nobody knows yet what a frame takes"
     for _ in range(3):
         clock.now += OPENING
         watch.finished(whole=True)
-    assert [watch.missed(0.3) for _ in range(5)] == [False, False, False, True, True]
-    assert Watch(clock, always=True).missed(0.1)
+    assert [watch.missed(7) for _ in range(5)] == [False, False, False, True, True]
+    assert Watch(clock, always=True, tile=0.1).missed(9)
+
+
+def test_what_tiles_cost_is_what_they_took() -> None:
+    clock = Times()
+    for always, expected in ((False, 0.8), (True, 0.4)):
+        watch = Watch(clock, always=always, tile=0.1)
+        for _ in range(2):
+            clock.now += 2.0
+            watch.finished(whole=True)
+        watch.tried(10, 4.0)
+        assert watch.cost(4) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("reuse", ["auto", "frames", "tiles"])

@@ -30,7 +30,7 @@ class Engine(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many frames may be in flight; one more `submit` raises RuntimeError."""
+        """How many frames may be in flight, now; one more `submit` raises RuntimeError."""
 
     @property
     def label(self) -> str:

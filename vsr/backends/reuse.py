@@ -23,6 +23,8 @@ from vsr.models import ModelChoice
 from vsr.settings import Reuse
 from vsr.shared import held, same, shared
 
+AHEAD = 8  # repeated frames that wait for the one they repeat, at most
+
 
 @dataclass
 class _Work:
@@ -80,6 +82,7 @@ class ReusingEngine(QueuedEngine[_Work]):
         self._before = spec.format.views(buffer, spec.width, spec.height)
         self._known = False  # whether those are the samples of the frame submitted last
         self._last: Frame | None = None  # the result that came out last, shared
+        self._repeated = 0  # frames in flight that are the one before them again
 
     @property
     def leased(self) -> int:
@@ -89,6 +92,7 @@ class ReusingEngine(QueuedEngine[_Work]):
         works, self._known, self._proof = self._flight.clear(), False, "equal" if self._proof == "equal" else ""
         for work in works:
             work.release()
+        self._repeat(-self._repeated)
         last, self._last = self._last, None
         if last is not None:
             last.release()
@@ -111,11 +115,12 @@ class ReusingEngine(QueuedEngine[_Work]):
         if places == []:
             work.spared = 1.0
             work.frame.release()
+            self._repeat(1)
         elif places and self._proof == "equal":
             self._patch(work, places)
             work.frame.release()
         else:
-            if places and not self._proof and self._watch.missed(self._share(places)):
+            if places and not self._proof and self._watch.missed(len(places)):
                 self._try(work)
             work.ticket = self._whole.submit(work.frame)
 
@@ -129,20 +134,25 @@ class ReusingEngine(QueuedEngine[_Work]):
             for before, now in zip(self._before, frame.planes, strict=True):
                 np.copyto(before, now)
         if known:
-            self._watch.compared(self._share(places))
+            self._watch.compared(None if places is None else len(places))
         return places
 
     def _differing(self, frame: Frame) -> list[Place] | None:
         if self._grid is None:
             return [] if same(frame.planes, self._before) else None
         places = changed(self._grid, frame.planes, self._before)
-        return places if area(self._grid, len(places)) < MOST else None
+        return places if self._watch.cost(len(places)) < MOST else None
 
     def _share(self, places: list[Place] | None) -> float:
         """How much of a frame's work it spares to compute these only."""
         if places is None:
             return 0.0
         return 1.0 - area(self._grid, len(places)) if self._grid is not None else 1.0
+
+    def _repeat(self, change: int) -> None:
+        """Frames that need no computing take no room from those that do: these are computed meanwhile."""
+        self._repeated += change
+        self._flight.capacity = self._whole.capacity + min(self._repeated, AHEAD)
 
     def _patch(self, work: _Work, places: list[Place]) -> None:
         assert self._tiles is not None
@@ -160,7 +170,11 @@ class ReusingEngine(QueuedEngine[_Work]):
             self._without_tiles(str(error))
             return
         self._proof, work.trial = "runs", self._result(work.frame, None)
-        work.tiles = self._tiles.begin(work.trial.planes, work.frame, self._grid.places())
+        places = list(self._grid.places())
+        for part in (places[::2], places[1::2]):  # before the second one whole frames that were on their way are done
+            begin = self._watch.clock()
+            self._tiles.finish(self._tiles.begin(work.trial.planes, work.frame, part))
+        self._watch.tried(len(part), self._watch.clock() - begin)
 
     def _without_tiles(self, why: str) -> None:
         self._grid = None
@@ -191,6 +205,8 @@ class ReusingEngine(QueuedEngine[_Work]):
             self._judge(work, work.result)
             self._complete(work, work.result)
             self._keep(work.result)
+        if work.spared == 1:
+            self._repeat(-1)
         self._watch.finished(whole=work.ticket is not None)
         self._spared(work.spared)
         assert self._last is not None
@@ -247,7 +263,7 @@ def reusing(
         return engine
     tiles = reuse != "frames" and choice.runner.library == "openvino" and choice.radius is not None
     grid = grid_of(spec, choice.radius) if tiles and choice.radius is not None else None
-    watch = Watch(time.perf_counter, always=reuse != "auto")
+    watch = Watch(time.perf_counter, always=reuse != "auto", tile=area(grid, 1) if grid else 1.0)
     return ReusingEngine(
         spec, engine, choice.scale, grid=grid, open_tiles=open_tiles, watch=watch, spared=spared, say=say
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from functools import cache
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ ACROSS = 8  # tiles each way at most
 SIDE = 64  # luma pixels of a tile that are kept, at least: of smaller ones the margins cost more than they spare
 MOST = 0.75  # of a frame's area that tiles with their margins may be; above, the frame is computed in one piece
 PERIOD, WATCHED = 16, 4  # while comparing doesn't pay, only so many frames out of so many are compared
+SPARSE = 8  # of so many rows one is compared first, which shows a picture that moves everywhere
 REMEMBERED = 8  # comparisons that tell whether it does
 OPENING = 0.25  # seconds that opening the engine of the tiles takes, about: it is opened when it would have spared them
 
@@ -33,12 +35,17 @@ def changed(grid: Grid, now: Planes, before: Planes) -> list[Place]:
     """The places where a sample that the tile is computed from isn't what it was."""
     places, cuts = _cuts(grid)
     found = np.zeros((len(cuts[0].tops), len(cuts[0].lefts)), bool)
-    for plane, old, cut in zip(now, before, cuts, strict=True):
-        differing = plane != old
+    for plane, old, cut, step in [
+        (now[0], before[0], cuts[0], SPARSE),
+        *zip(now, before, cuts, repeat(1), strict=False),
+    ]:
+        differing = plane[::step] != old[::step]
         for row, top in enumerate(cut.tops if differing.any() else ()):
-            columns = np.cumsum(differing[top : top + cut.height].any(axis=0))
+            columns = np.cumsum(differing[-(-top // step) : -(-(top + cut.height) // step)].any(axis=0))
             until = np.concatenate([[0], columns])  # how many differ to the left of each column
             found[row] |= until[cut.lefts + cut.width] > until[cut.lefts]
+        if found.all():
+            break
     return [place for place, differs in zip(places, found.flat, strict=True) if differs]
 
 
@@ -73,11 +80,13 @@ class Watch:
     """Whether comparing a frame with the last one pays: the time it takes against the time it spares.
 
     Args:
-        always: whatever it costs.
+        clock: seconds.
+        always: compare whatever it costs, and take tiles at `tile` whatever they do.
+        tile: share of a frame's time that a tile takes at least; what it really takes is timed.
     """
 
-    def __init__(self, clock: Clock, *, always: bool) -> None:
-        self._clock, self._always = clock, always
+    def __init__(self, clock: Clock, *, always: bool, tile: float) -> None:
+        self.clock, self._always, self._tile = clock, always, tile
         self._gains: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)  # share spared, seconds of comparing
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)  # that a whole frame took
         self._frames, self._begin, self._last = -1, 0.0, 0.0
@@ -85,7 +94,7 @@ class Watch:
 
     def looks(self) -> bool:
         """Whether the next frame is to be compared; the time that takes begins."""
-        self._frames, self._begin = self._frames + 1, self._clock()
+        self._frames, self._begin = self._frames + 1, self.clock()
         return self._always or self._frames % PERIOD < WATCHED or self.pays
 
     @property
@@ -95,18 +104,27 @@ class Watch:
         spared, spent = (sum(each) / len(self._gains) for each in zip(*self._gains, strict=True))
         return bool(spared * self._frame() > spent)
 
-    def missed(self, spared: float) -> bool:
-        """Tiles would have spared this share of a frame; whether that, with what they would have before, opens them."""
-        self._missed += spared * self._frame()
+    def cost(self, tiles: int) -> float:
+        """Their time, as a share of a frame's."""
+        return tiles * self._tile
+
+    def compared(self, tiles: int | None) -> None:
+        """What came of it: so many are to be computed, or all of the frame."""
+        self._gains.append((0.0 if tiles is None else 1 - self.cost(tiles), self.clock() - self._begin))
+
+    def missed(self, tiles: int) -> bool:
+        """So few would have done; whether that, with what would have before, makes it worth to open their engine."""
+        self._missed += (1 - self.cost(tiles)) * self._frame()
         return self._always or self._missed > OPENING
 
-    def compared(self, spared: float) -> None:
-        """What came of it."""
-        self._gains.append((spared, self._clock() - self._begin))
+    def tried(self, tiles: int, seconds: float) -> None:
+        """That is what they took."""
+        if self._seconds and not self._always:
+            self._tile = max(self._tile, seconds / tiles / self._frame())
 
     def finished(self, *, whole: bool) -> None:
         """A frame did, with all of it computed or not; from one whole frame to the next is what one takes."""
-        now = self._clock()
+        now = self.clock()
         if whole and self._last:
             self._seconds.append(now - self._last)
         self._last = now if whole else 0.0
