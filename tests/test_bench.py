@@ -20,6 +20,7 @@ from vsr.backends.machine import Machine
 from vsr.bench import clip, once
 from vsr.bench.alone import FRAMES, timed
 from vsr.bench.builds import Build, RunFailedError, process
+from vsr.bench.compare import remarks
 from vsr.bench.machine import machine
 from vsr.bench.meters import Busy, Energy
 from vsr.bench.once import Order, Outcome
@@ -231,8 +232,15 @@ print(json.dumps({"engine": "none", "frames": 11, "first_frame": begun, "end": e
 """
 
 
+@pytest.mark.parametrize("program", ["print('[]')", "print('no JSON')", "raise SystemExit(1)", "import os; os.abort()"])
+def test_a_build_that_answers_otherwise_is_no_result(program: str, tmp_path: Path) -> None:
+    with pytest.raises(RunFailedError, match="python") as failure:
+        process([Build((sys.executable, "-c", program), "")], Case(network="m4c8"), tmp_path, tmp_path, 0)
+    assert failure.value.exit_code == 3
+
+
 def test_builds_take_turns_and_their_clocks_stand_still_meanwhile(tmp_path: Path) -> None:
-    builds = [Build((sys.executable, "-c", SPINNING))] * 2
+    builds = [Build((sys.executable, "-c", SPINNING), "")] * 2
     begin = time.perf_counter()
     done = process(builds, Case(network="m4c8"), tmp_path / "none.mp4", tmp_path, 1)
     whole = time.perf_counter() - begin
@@ -247,15 +255,18 @@ def test_builds_take_turns_and_their_clocks_stand_still_meanwhile(tmp_path: Path
 
 def test_another_build_is_measured_in_turn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkout = Path(vsr.__file__).parents[1]
-    words = f"--networks m4c8 --sizes {TINY} --threads 1 --sinks null --frames 6 --rounds 2 --no-quality".split()
+    words = f"--networks m4c8 --sizes {TINY} --threads 1 --sinks null --frames 6 --no-quality".split()
     files = [tmp_path / "before.json", tmp_path / "after.json"]
-    assert main([*words, "--against", str(checkout), "--json-against", str(files[0]), "--json", str(files[1])]) == 3
-    assert "too few undisturbed rounds" in capsys.readouterr().err
+    words += ["--against", str(checkout), "--json-against", str(files[0]), "--json", str(files[1])]
+    assert main([*words, "--rounds", "6"]) == 2
+    assert "tells nothing of so many cases in fewer than 7 rounds" in capsys.readouterr().err
+    found = main([*words, "--rounds", "7"])
+    assert found in (0, 1), capsys.readouterr().err
     before, after = (read(path) for path in files)
     assert before.together == after.together != ""
-    assert before.machine == after.machine
-    assert [len(result.measured[0].rounds) for result in (before, after)] == [2, 2]
-    assert main(["compare", *map(str, files)]) == 3
+    assert remarks(before, after) == []
+    assert [len(result.measured[0].rounds) for result in (before, after)] == [7, 7]
+    assert main(["compare", *map(str, files)]) == found
 
 
 def test_a_build_is_a_checkout_or_a_python(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,7 +274,8 @@ def test_a_build_is_a_checkout_or_a_python(tmp_path: Path, capsys: pytest.Captur
     for arguments, said in [
         (["--against", str(tmp_path)], f"{tmp_path}: neither a checkout of vsr nor the Python of an environment"),
         (["--json-against", "x.json"], "--json-against is for --against"),
-        (["--against", "/bin/false"], "/bin/false: "),
+        (["--against", "/bin/false"], "/bin/false: ended with 1"),
+        (["--against", "/bin/true"], "/bin/true: no Python that has vsr-bench"),
     ]:
         assert main(arguments) == 2
         assert said in capsys.readouterr().err

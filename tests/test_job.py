@@ -18,6 +18,7 @@ from vsr.tracks import Track
 
 UNSEEN = {("output",), ("notes",), ("source", "path"), ("network", "path")}
 UNSEEN |= {("source", "limits", "max_pixels"), ("source", "limits", "timeout")}  # paths and remarks shape no content
+UNSEEN |= {("source", "resident")}
 JOB = Job(
     version="1",
     source=Source(

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 from vsr.chunks import Chunk
 from vsr.deinterlace import Fields
@@ -80,6 +80,11 @@ class Source:
     resident: bool = False
     first_number: int | None = None
     side_data: tuple[str, ...] = ()
+
+    @property
+    def threading(self) -> Literal["AUTO", "SLICE"]:
+        """How FFmpeg's decoder uses threads: NVDEC has no room for the pictures of many."""
+        return "AUTO" if self.hwaccel == "none" else "SLICE"
 
     @property
     def range(self) -> tuple[Fraction | None, Fraction | None]:
@@ -187,6 +192,7 @@ class Job:
         for volatile in ("output", "notes"):
             del content[volatile]
         del content["source"]["path"], content["source"]["limits"], content["network"]["path"]
+        del content["source"]["resident"]  # the frames are the same wherever they stay
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

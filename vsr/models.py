@@ -153,11 +153,10 @@ def load(choice: ModelChoice) -> LumaModel:
 
 
 def models_folder() -> Path:
-    """Where the shipped models are: the installed package `vsr.engines`, else `engines/` of the checkout."""
-    spec = find_spec("vsr.engines")
-    if spec is not None and spec.origin is not None:
-        return Path(spec.origin).parent
-    return Path(__file__).resolve().parent.parent / "engines"
+    """Where the shipped models are: `engines/` of the checkout that this is, else the installed package."""
+    beside = Path(__file__).resolve().parent.parent / "engines"
+    spec = None if (beside / "manifest.json").is_file() else find_spec("vsr.engines")
+    return beside if spec is None or spec.origin is None else Path(spec.origin).parent
 
 
 def processor_flags() -> frozenset[str]:

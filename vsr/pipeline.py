@@ -252,7 +252,7 @@ def decoded(
         accelerator = nvdec(device, stays=surfaces is not None) if source.hwaccel == "cuda" else None
         container = opened.enter_context(open_input(source.path, source.limits, accelerator))
         stream: Any = container.streams[source.stream]
-        stream.thread_type = "SLICE" if accelerator else "AUTO"  # NVDEC has no room for the pictures of many threads
+        stream.thread_type = source.threading
         timeline = Timeline(source.time_base, source.rate if source.untimed else None, source.nominal)
         changes, place = Changes(report, present_aspect(stream)), surfaces.of if surfaces else in_memory
         frames = FrameSource(timeline, source.facts, report, source.format, changes, memory, place)

@@ -23,6 +23,7 @@ from vsr.models import ModelChoice
 from vsr.settings import Reuse
 from vsr.shared import held, same, shared
 
+PARTS = 4  # in which a frame of tiles is timed: whole frames on their way or something else may slow some of them down
 AHEAD = 8  # repeated frames that wait for the one they repeat, at most
 
 
@@ -171,10 +172,10 @@ class ReusingEngine(QueuedEngine[_Work]):
             return
         self._proof, work.trial = "runs", self._result(work.frame, None)
         places = list(self._grid.places())
-        for part in (places[::2], places[1::2]):  # before the second one whole frames that were on their way are done
+        for part in (places[first::PARTS] for first in range(PARTS)):
             begin = self._watch.clock()
             self._tiles.finish(self._tiles.begin(work.trial.planes, work.frame, part))
-        self._watch.tried(len(part), self._watch.clock() - begin)
+            self._watch.tried(len(part), self._watch.clock() - begin)
 
     def _without_tiles(self, why: str) -> None:
         self._grid = None

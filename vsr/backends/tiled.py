@@ -157,8 +157,10 @@ class Tiles:
         except TimeoutError:
             raise
         except BaseException as error:
-            self.reset()
-            self._broken = error
+            try:
+                self.reset()
+            finally:
+                self._broken = error
             raise
 
     def _cut(self, frame: Frame, place: Place) -> Frame:

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from functools import cache
 from itertools import repeat
+from math import inf
+from statistics import mean, median
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +88,7 @@ class Watch:
     """
 
     def __init__(self, clock: Clock, *, always: bool, tile: float) -> None:
-        self.clock, self._always, self._tile = clock, always, tile
+        self.clock, self._always, self._tile, self._timed = clock, always, tile, 0.0
         self._gains: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)  # share spared, seconds of comparing
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)  # that a whole frame took
         self._frames, self._begin, self._last = -1, 0.0, 0.0
@@ -101,12 +103,12 @@ class Watch:
     def pays(self) -> bool:
         if not self._gains or not self._seconds:
             return True
-        spared, spent = (sum(each) / len(self._gains) for each in zip(*self._gains, strict=True))
-        return bool(spared * self._frame() > spent)
+        spared, spent = zip(*self._gains, strict=True)
+        return bool(mean(spared) * self._frame() > median(spent))
 
     def cost(self, tiles: int) -> float:
         """Their time, as a share of a frame's."""
-        return tiles * self._tile
+        return tiles * max(self._tile, self._timed)
 
     def compared(self, tiles: int | None) -> None:
         """What came of it: so many are to be computed, or all of the frame."""
@@ -118,9 +120,9 @@ class Watch:
         return self._always or self._missed > OPENING
 
     def tried(self, tiles: int, seconds: float) -> None:
-        """That is what they took."""
+        """That is what they took; the least of what is told so counts."""
         if self._seconds and not self._always:
-            self._tile = max(self._tile, seconds / tiles / self._frame())
+            self._timed = min(self._timed or inf, seconds / tiles / self._frame())
 
     def finished(self, *, whole: bool) -> None:
         """A frame did, with all of it computed or not; from one whole frame to the next is what one takes."""
@@ -131,4 +133,4 @@ class Watch:
 
     def _frame(self) -> float:
         """Seconds that a whole one takes."""
-        return sum(self._seconds) / len(self._seconds) if self._seconds else 0.0
+        return median(self._seconds) if self._seconds else 0.0

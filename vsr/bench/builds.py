@@ -22,37 +22,39 @@ from typing import IO, Any
 
 import numpy as np
 
+import vsr
 from vsr.bench.meters import Busy, Energy
 from vsr.bench.once import Order, Outcome
 from vsr.bench.result import Case, Round
-from vsr.errors import UsageError, VsrError
+from vsr.errors import InputError, MemoryLimitError, OutputError, UsageError, VsrError
 
 TURN = 0.05
+KNOWN = {kind.exit_code for kind in (UsageError, InputError, OutputError, MemoryLimitError)}
 SHEET = "import json, vsr, vsr.bench.machine as m; print(json.dumps([vsr.__version__, m.machine()]))"
 
 
 class RunFailedError(VsrError):
-    """A run ended with an error; its line and exit code."""
+    """A run ended with an error; its line, and its exit code where that is one of an error's."""
 
-    def __init__(self, line: str, code: int) -> None:
+    def __init__(self, line: str, code: int = InputError.exit_code) -> None:
         super().__init__(line)
-        self.exit_code = code
+        self.exit_code = code if code in KNOWN else InputError.exit_code
 
 
 @dataclass(frozen=True)
 class Build:
-    """Words that start its Python, and the folder of its source where that is no installed one."""
+    """Words that start its Python, and the folder of its package, where that Python need not find it by itself."""
 
-    python: Sequence[str] = (sys.executable,)
-    source: str = ""
+    python: Sequence[str] = (sys.executable, "-P")
+    source: str = str(Path(vsr.__file__).resolve().parents[1])
 
     @classmethod
     def at(cls, path: Path) -> Build:
         """Of a virtual environment's Python, or of a checkout for the Python that runs. Raises UsageError."""
         if (path / "vsr" / "__init__.py").is_file():
-            return cls((sys.executable, "-P"), str(path.resolve()))
+            return cls(source=str(path.resolve()))
         if path.is_file() and os.access(path, os.X_OK):
-            return cls((str(path.absolute()), "-I"))
+            return cls((str(path.absolute()), "-I"), "")
         raise UsageError(f"{path}: neither a checkout of vsr nor the Python of an environment that has it")
 
     def environment(self) -> dict[str, str]:
@@ -61,13 +63,18 @@ class Build:
 
     def sheet(self) -> tuple[str, dict[str, Any]]:
         """Its version and machine sheet. Raises UsageError where it has no vsr-bench."""
-        done = subprocess.run(
-            [*self.python, "-c", SHEET], env=self.environment(), capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise UsageError(f"{self.source or self.python[0]}: {_last(done.stderr)}")
-        version, sheet = json.loads(done.stdout)
+        command = [*self.python, "-c", SHEET]
+        try:
+            done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=True)
+            version, sheet = json.loads(done.stdout)
+        except subprocess.CalledProcessError as error:
+            raise UsageError(f"{self}: {_last(error.stderr) or f'ended with {error.returncode}'}") from error
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self}: no Python that has vsr-bench ({error})") from error
         return version, sheet
+
+    def __str__(self) -> str:
+        return self.source or self.python[0]
 
 
 @dataclass
@@ -107,7 +114,7 @@ def process(builds: Sequence[Build], case: Case, clip: Path, cache: Path, number
         ]
         first = number % len(runs)
         _take_turns([*runs[first:], *runs[:first]])
-        outcomes = [_outcome(run, case) for run in runs]
+        outcomes = [_outcome(run, f"{build}, {case}") for build, run in zip(builds, runs, strict=True)]
     own = children_seconds() - own
     later_energy, later_busy = Energy.now(), Busy.now()
     joules = energy.until(later_energy) if energy and later_energy and len(runs) == 1 else None
@@ -117,7 +124,7 @@ def process(builds: Sequence[Build], case: Case, clip: Path, cache: Path, number
 
 @contextmanager
 def _started(build: Build, case: Case, clip: Path, cache: Path) -> Iterator[_Running]:
-    """A run, stopped; as a process group of its own, whose stopped ones the system ends should this process die."""
+    """A run, stopped; in a process group of its own, so that Ctrl-C is heard by this process alone, which ends it."""
     cache.mkdir(parents=True, exist_ok=True)
     order = Order(case=case, clip=str(clip), output=str(cache / "out.mp4"), begin=time.perf_counter())
     with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as e:
@@ -153,13 +160,16 @@ def _take_turns(runs: Sequence[_Running]) -> None:
                 waiting.append(run)
 
 
-def _outcome(run: _Running, case: Case) -> Outcome:
+def _outcome(run: _Running, name: str) -> Outcome:
     """In seconds that it had. Raises RunFailedError."""
     for stream in (run.said, run.failed):
         stream.seek(0)
     if code := run.process.returncode:
-        raise RunFailedError(f"{case}: {_last(run.failed.read()) or f'ended with {code}'}", code)
-    outcome = Outcome(**json.load(run.said))
+        raise RunFailedError(f"{name}: {_last(run.failed.read()) or f'ended with {code}'}", code)
+    try:
+        outcome = Outcome(**json.load(run.said))
+    except (ValueError, TypeError) as error:
+        raise RunFailedError(f"{name}: not what this vsr-bench takes for a run ({error})") from error
     outcome.first_frame, outcome.end = run.had([outcome.first_frame, outcome.end])
     stages, begins, ends = zip(*outcome.spans, strict=True) if outcome.spans else ((), (), ())
     outcome.spans = list(zip(stages, run.had(begins), run.had(ends), strict=True))

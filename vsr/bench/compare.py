@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import comb, exp, log
+from math import ceil, comb, exp, log, log2
 from statistics import median
 from types import MappingProxyType
 from typing import Literal
@@ -93,6 +93,11 @@ def remarks(before: Result, after: Result) -> list[str]:
                 f"{name}: {busy} of {len(rounds)} rounds left out, other work had over {BUSY:.0%} of the machine"
             )
     return lines
+
+
+def pairs_needed(cases: int) -> int:
+    """Rounds by which builds that take turns can be told apart at all."""
+    return ceil(log2(2 * len(MEASURES) * cases / LEVEL))
 
 
 def paired(before: Result, after: Result) -> bool:

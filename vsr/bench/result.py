@@ -11,7 +11,7 @@ from vsr.errors import InputError
 from vsr.report import counted
 from vsr.settings import Backend, Precision
 
-VERSION = 2
+VERSION = 1
 SIZES = {"360p": (640, 360), "540p": (960, 540), "720p": (1280, 720), "1080p": (1920, 1080)}
 
 

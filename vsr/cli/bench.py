@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vsr.cli.ending import ended
 from vsr.cli.options import OneLine, dimensions
+from vsr.cli.stop import Stop
 from vsr.errors import InputError, UsageError
 from vsr.networks.table import NETWORKS
 from vsr.settings import BACKENDS, PRECISIONS, SCALES
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 NAMED = ("360p", "540p", "720p", "1080p")
 FRAMES, ROUNDS = 120, 15
-QUICK_FRAMES, QUICK_ROUNDS = 48, 5
+QUICK_FRAMES, QUICK_ROUNDS, QUICK_PAIRS = 48, 5, 8
 EPILOG = """examples:
   vsr-bench                                          the default network, 540p, into nothing, md5 and x264
   vsr-bench --quick                                  a minute
@@ -84,9 +85,12 @@ def _sink(word: str) -> str:
 
 def _bench(arguments: argparse.Namespace) -> int:
     frames = arguments.frames if arguments.frames is not None else QUICK_FRAMES if arguments.quick else FRAMES
-    rounds = arguments.rounds if arguments.rounds is not None else QUICK_ROUNDS if arguments.quick else ROUNDS
+    quick = QUICK_PAIRS if arguments.against else QUICK_ROUNDS
+    rounds = arguments.rounds if arguments.rounds is not None else quick if arguments.quick else ROUNDS
     _check(arguments, frames, rounds)
+    Stop(ask=False, program="vsr-bench").listen()
     from vsr.bench.builds import Build
+    from vsr.bench.compare import pairs_needed
     from vsr.bench.run import Matrix, bench
     from vsr.cli.bench_table import show
 
@@ -101,6 +105,8 @@ def _bench(arguments: argparse.Namespace) -> int:
     )
     source, judged = arguments.input and str(arguments.input), not arguments.no_quality
     against = Build.at(arguments.against) if arguments.against else None
+    if against and rounds < (needed := pairs_needed(len(matrix.cases()))):
+        raise UsageError(f"--against tells nothing of so many cases in fewer than {needed} rounds")
     result, other = bench(matrix, frames=frames, rounds=rounds, source=source, judged=judged, against=against, say=_say)
     show(result)
     _write(result, arguments.json, arguments.html)

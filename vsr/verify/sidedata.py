@@ -61,7 +61,7 @@ def _by_source_frames(job: Job) -> Iterator[Said]:
     timeline = Timeline(base, rate, job.source.nominal)
     with open_input(job.source.path, job.source.limits) as container:
         stream: Any = container.streams[job.source.stream]
-        stream.thread_type = "AUTO"
+        stream.thread_type = job.source.threading
         for picture in pictures(stream, packets(container, [stream], Report()), Report()):
             yield timeline.stamp(picture.pts, picture.dts, picture.duration)[0] * base, sidedata.changing(picture)
 

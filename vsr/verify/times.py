@@ -46,7 +46,7 @@ def expected_times(job: Job, *, decode: bool) -> Recording:
         stream: Any = container.streams[job.source.stream]
         coded = packets(container, [stream], Report())
         if decode or job.source.untimed:
-            stream.thread_type = "AUTO"  # as in the run: how many frames a damaged stream gives depends on it
+            stream.thread_type = job.source.threading  # how many frames a damaged stream gives depends on it
             timeline = Timeline(base, job.source.rate if job.source.untimed else None, job.source.nominal)
             shown = pictures(stream, coded, Report())
             ticks = (timeline.stamp(picture.pts, picture.dts, picture.duration)[0] for picture in shown)
