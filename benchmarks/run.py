@@ -121,12 +121,11 @@ def speed(source: Path, precisions: list[str], rounds: int) -> list[dict[str, An
 
 
 def memory(source: Path) -> dict[str, Any]:
-    """Resident memory over a long run: the mean of its second quarter against its last."""
+    """Resident memory over a long run: the mean of its second quarter against its last before the encoder is closed."""
     with tempfile.TemporaryDirectory() as folder:
         seen: list[int] = []
         result = one(source, ["--preset", "superfast"], Path(folder), seen)
-    quarter = len(seen) // 4
-    early, late = statistics.mean(seen[quarter : 2 * quarter]), statistics.mean(seen[3 * quarter : -2])
+    early, late = (statistics.mean(seen[len(seen) * a // 20 : len(seen) * b // 20]) for a, b in ((5, 10), (14, 19)))
     return {
         "frames": result["report"]["frames_written"],
         "peak_mib": result["peak_mib"],
