@@ -235,7 +235,7 @@ print(json.dumps({"engine": "none", "frames": 11, "first_frame": begun, "end": e
 @pytest.mark.parametrize("program", ["print('[]')", "print('no JSON')", "raise SystemExit(1)", "import os; os.abort()"])
 def test_a_build_that_answers_otherwise_is_no_result(program: str, tmp_path: Path) -> None:
     with pytest.raises(RunFailedError, match="python") as failure:
-        process([Build((sys.executable, "-c", program), "")], Case(network="m4c8"), tmp_path, tmp_path, 0)
+        process([Build((sys.executable, "-c", program), "")] * 2, Case(network="m4c8"), tmp_path, tmp_path, 0)
     assert failure.value.exit_code == 3
 
 

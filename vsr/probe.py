@@ -30,6 +30,7 @@ from vsr.scan import Scan, last_end, nominal, pace, scan
 from vsr.sequences import pattern
 from vsr.settings import RunSettings
 from vsr.sound import is_pcm
+from vsr.surface import THROUGH_MEMORY
 from vsr.target import check_output, encoder_for, factor, partial_name, plain_size, why_no_alpha
 from vsr.tracks import Track, container_for
 from vsr.weights import suited
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 OPAQUE = 255
 STAYS = "decoded pictures stay on the GPU, as they are those of software there; none is compared with the one before"
-THROUGH_MEMORY = "decoded pictures go through memory"
 REORDERED = 16  # frames in the first chunk at least: more than any encoder reorders, so that its depth shows
 
 

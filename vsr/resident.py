@@ -23,7 +23,7 @@ from vsr.job import Source
 from vsr.models import Runner
 from vsr.report import Report
 from vsr.settings import EngineSettings
-from vsr.surface import Rows, Surface
+from vsr.surface import THROUGH_MEMORY, Rows, Surface
 
 if TYPE_CHECKING:
     from av.codec.hwaccel import HWAccel
@@ -157,7 +157,7 @@ def surfaces_of(
     try:
         surfaces = Surfaces(open_gpu(index), source.format.nbytes(source.width, source.height, paired=True))
     except DeviceError as error:
-        report.note(f"decoded pictures go through memory ({error})")
+        report.note(f"{THROUGH_MEMORY} ({error})")
         yield None
         return
     try:

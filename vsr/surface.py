@@ -8,6 +8,8 @@ from typing import Protocol
 
 from vsr.frame import Lease, Planes
 
+THROUGH_MEMORY = "decoded pictures go through memory"
+
 
 @dataclass(frozen=True)
 class Rows:

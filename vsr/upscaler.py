@@ -23,9 +23,10 @@ from vsr.graph import FrameSpec
 from vsr.models import ModelChoice
 from vsr.picture import Picture, format_of, joined, split
 from vsr.settings import Backend, EngineSettings, Precision, Weights
+from vsr.surface import THROUGH_MEMORY
 
 ENGINES_KEPT = 4  # sizes an Upscaler stays ready for
-LANDED = "decoded pictures go through memory: this engine takes none on the GPU"
+LANDED = f"{THROUGH_MEMORY}: this engine takes none on the GPU"
 NO_CACHE = "no folder for compiled models can be written, every start compiles them again; VSR_CACHE names another"
 
 

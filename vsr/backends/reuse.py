@@ -144,12 +144,6 @@ class ReusingEngine(QueuedEngine[_Work]):
         places = changed(self._grid, frame.planes, self._before)
         return places if self._watch.cost(len(places)) < MOST else None
 
-    def _share(self, places: list[Place] | None) -> float:
-        """How much of a frame's work it spares to compute these only."""
-        if places is None:
-            return 0.0
-        return 1.0 - area(self._grid, len(places)) if self._grid is not None else 1.0
-
     def _repeat(self, change: int) -> None:
         """Frames that need no computing take no room from those that do: these are computed meanwhile."""
         self._repeated += change
@@ -157,7 +151,7 @@ class ReusingEngine(QueuedEngine[_Work]):
 
     def _patch(self, work: _Work, places: list[Place]) -> None:
         assert self._tiles is not None
-        work.spared, work.result = self._share(places), self._result(work.frame, None)
+        work.spared, work.result = 1.0 - area(self._tiles.grid, len(places)), self._result(work.frame, None)
         work.tiles = self._tiles.begin(work.result.planes, work.frame, places)
         filled = set(places)
         work.kept = [place for place in self._tiles.grid.places() if place not in filled]

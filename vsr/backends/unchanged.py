@@ -19,7 +19,7 @@ from vsr.report import Clock
 
 ACROSS = 8  # tiles each way at most
 SIDE = 64  # luma pixels of a tile that are kept, at least: of smaller ones the margins cost more than they spare
-MOST = 0.75  # of a frame's area that tiles with their margins may be; above, the frame is computed in one piece
+MOST = 0.75  # of a frame's time that tiles may take; above, the frame is computed in one piece
 PERIOD, WATCHED = 16, 4  # while comparing doesn't pay, only so many frames out of so many are compared
 SPARSE = 8  # of so many rows one is compared first, which shows a picture that moves everywhere
 REMEMBERED = 8  # comparisons that tell whether it does

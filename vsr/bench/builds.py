@@ -114,7 +114,8 @@ def process(builds: Sequence[Build], case: Case, clip: Path, cache: Path, number
         ]
         first = number % len(runs)
         _take_turns([*runs[first:], *runs[:first]])
-        outcomes = [_outcome(run, f"{build}, {case}") for build, run in zip(builds, runs, strict=True)]
+        names = [f"{build}, {case}" for build in builds] if len(builds) > 1 else [str(case)]
+        outcomes = [_outcome(run, name) for run, name in zip(runs, names, strict=True)]
     own = children_seconds() - own
     later_energy, later_busy = Energy.now(), Busy.now()
     joules = energy.until(later_energy) if energy and later_energy and len(runs) == 1 else None
